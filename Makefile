@@ -1,0 +1,113 @@
+# lastcall: `make run` serves the bundled page, `make check` runs every test. See HACKING.md.
+#
+#   CC=clang                    another compiler (musl-gcc with LDFLAGS=-static builds a static binary)
+#   SAN=address,undefined       sanitizers
+#   POSIX=1                     the POSIX twins of everything that is Linux-only (poll for epoll, …)
+#   PREFIX=/usr/local DESTDIR=  for install
+
+CC ?= cc
+ifeq ($(origin CC),default)
+CC = cc
+endif
+PREFIX ?= /usr/local
+SAN ?=
+POSIX ?=
+OPT ?= -O2 -g
+
+VERSION := 0.1.0
+
+comma := ,
+variant := $(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(POSIX),-posix)$(if $(filter -static,$(LDFLAGS)),-static)
+BUILD := build/$(variant)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wwrite-strings -fno-common
+ALL_CFLAGS = -std=c11 $(WARN) $(OPT) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
+	-fno-sanitize-recover=all) -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(if $(POSIX),-DPOSIX_TWINS) \
+	$(if $(WERROR),-Werror) $(CFLAGS)
+ALL_LDFLAGS = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+# Each of these has a twin; one of the two is built.
+LINUX_ONLY := common/loop_epoll.c common/gate_linux.c common/system_linux.c
+TWINS := common/loop_poll.c common/gate_posix.c common/system_posix.c
+
+SOURCES := $(filter-out $(if $(POSIX),$(LINUX_ONLY),$(TWINS)), \
+	$(wildcard master/*.c) $(wildcard worker/*.c) $(wildcard common/*.c))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+LIBRARY_OBJECTS := $(filter-out $(BUILD)/master/main.o,$(OBJECTS))
+
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+all: lastcall
+
+lastcall: $(BUILD)/lastcall
+	@ln -sf $< $@
+
+$(BUILD)/lastcall: $(OBJECTS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -Icommon -c -o $@ $<
+
+$(BUILD)/tools/%: tests/tools/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< -pthread
+
+$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $<
+
+$(BUILD)/unit/%: tests/unit/%.c tests/unit/unit.h $(LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Icommon -Iworker -Imaster $(ALL_LDFLAGS) -o $@ $< $(LIBRARY_OBJECTS)
+
+# Rebuilds when the flags change, so that no object of another setting is linked.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
+
+tools: $(TOOLS) $(UNITS)
+
+run: lastcall
+	./lastcall serve -l :$(or $(PORT),8080) conf/public
+
+check:
+	scripts/setup check
+	$(MAKE) WERROR=1 lastcall tools
+	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/check $(TESTS)
+
+soak: lastcall tools
+	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/soak
+
+lint:
+	scripts/setup lint
+	scripts/lint
+
+bench: lastcall tools $(BENCHES)
+	scripts/setup bench
+	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/bench
+
+fuzz:
+	scripts/setup fuzz
+	scripts/fuzz
+
+install: $(BUILD)/lastcall
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/lastcall/public \
+		$(DESTDIR)$(PREFIX)/share/doc/lastcall
+	install -m 755 $(BUILD)/lastcall $(DESTDIR)$(PREFIX)/sbin/lastcall
+	install -m 644 master/lastcall.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 common/lastcall.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 conf/public/* $(DESTDIR)$(PREFIX)/share/lastcall/public/
+	install -m 644 conf/lastcall.conf conf/minimal.conf README.md $(DESTDIR)$(PREFIX)/share/doc/lastcall/
+
+clean:
+	rm -rf build lastcall
+
+FORCE:
+.PHONY: all tools run check soak lint bench fuzz install clean FORCE
+
+-include $(OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCHES:=.d)

@@ -1,0 +1,136 @@
+/*
+ * The closing protocol; hold it against closing.h and the description in HACKING.md. It keeps no truth in
+ * the shared word but what it says there to others: what a worker scribbles into it cannot mislead the master.
+ */
+#include "closing.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "clock.h"
+#include "scoreboard.h"
+
+#define FIRST_DRAIN_MS 20	/* at most, before the gate */
+#define QUIET_MS 300		/* without an arrival, where nothing counts handshakes */
+#define LOOK_MS 1		/* between looks; */
+#define LOOK_LATER_MS 10	/* once it has taken longer than 100 ms */
+
+static void set_state(struct closing *closing, enum closing_state state, int64_t now)
+{
+	closing->state = state;
+	closing->look_at = state == CLOSING_RELEASED ? CLOCK_NEVER : now;
+}
+
+static void say(struct closing *closing, uint64_t flag)
+{
+	atomic_fetch_or_explicit(closing->word, flag, memory_order_acq_rel);
+}
+
+void closing_init(struct closing *closing, int fd, enum listener_kind kind, bool ours,
+    _Atomic uint64_t *word)
+{
+	*closing = (struct closing){
+		.state = CLOSING_OPEN,
+		.fd = fd,
+		.kind = kind,
+		.ours = ours,
+		.word = word,
+		.look_at = CLOCK_NEVER,
+	};
+}
+
+void closing_begin(struct closing *closing, int64_t now, int64_t settle)
+{
+	if (closing->state != CLOSING_OPEN)
+		return;
+	say(closing, WORD_CLOSING);
+	closing->begun = closing->quiet_since = now;
+	closing->settle = settle;
+	set_state(closing, CLOSING_DRAINING, now);
+}
+
+/* Whether somebody waits in the queue: by count, or by what poll says, which means the same. */
+static bool queue_is_empty(const struct closing *closing)
+{
+	struct pollfd listener = {.fd = closing->fd, .events = POLLIN};
+	int queued = gate_queue(closing->fd, closing->kind);
+
+	if (queued >= 0)
+		return queued == 0;
+	/* A Unix socket that was shut down is always readable: its drain ends with the quiet alone. */
+	if (closing->kind == LISTENER_UNIX && closing->state == CLOSING_GATED)
+		return true;
+	return poll(&listener, 1, 0) == 0;
+}
+
+static void gate(struct closing *closing, int64_t now)
+{
+	/* The word comes first: a connection accepted under the gate must find it there. */
+	say(closing, WORD_GATED);
+	closing->way = closing->ours ? gate_set(closing->fd, closing->kind) : GATE_NONE;
+	closing->quiet_since = now;
+	set_state(closing, CLOSING_GATED, now);
+}
+
+static void release(struct closing *closing, int64_t now)
+{
+	say(closing, WORD_RELEASED);
+	if (closing->ours)
+		shutdown(closing->fd, SHUT_RDWR);
+	set_state(closing, CLOSING_RELEASED, now);
+}
+
+/*
+ * Whether nothing can be lost any more. The order matters: a handshake that ends between the two counts is seen in the
+ * queue by the second look at it.
+ */
+static bool nothing_pending(struct closing *closing, int64_t now)
+{
+	int handshakes;
+
+	if (!queue_is_empty(closing)) {
+		closing_saw_arrival(closing, now);
+		return false;
+	}
+	handshakes = gate_handshakes(closing->fd, closing->kind);
+	if (handshakes < 0)
+		return now - closing->quiet_since >= QUIET_MS;
+	closing->handshakes_left = handshakes;
+	if (handshakes > 0 && now - closing->begun < closing->settle)
+		return false;
+	return queue_is_empty(closing);
+}
+
+int64_t closing_step(struct closing *closing, int64_t now)
+{
+	if (now < closing->look_at)
+		return closing->look_at;
+	if (closing->state == CLOSING_DRAINING) {
+		if (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)
+			gate(closing, now);
+	}
+	if (closing->state == CLOSING_GATED) {
+		if (nothing_pending(closing, now))
+			release(closing, now);
+	}
+	if (closing->state == CLOSING_DRAINING || closing->state == CLOSING_GATED)
+		closing->look_at = now + (now - closing->begun < 100 ? LOOK_MS : LOOK_LATER_MS);
+	return closing->look_at;
+}
+
+void closing_saw_arrival(struct closing *closing, int64_t now)
+{
+	closing->quiet_since = now;
+}
+
+int closing_force(struct closing *closing)
+{
+	int queued;
+
+	if (closing->state == CLOSING_RELEASED)
+		return 0;
+	say(closing, WORD_CLOSING | WORD_GATED);
+	queued = gate_queue(closing->fd, closing->kind);
+	release(closing, 0);
+	return queued > 0 ? queued : 0;
+}

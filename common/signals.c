@@ -1,0 +1,83 @@
+/* The self-pipe; see signals.h. Its flags are the only global state of the program that changes. */
+#include "signals.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+
+#define SIGNALS_MAX 65
+
+static volatile sig_atomic_t came[SIGNALS_MAX];
+static int pipe_ends[2] = {-1, -1};
+static sigset_t caught;
+
+static void handle(int signal)
+{
+	int saved = errno;
+
+	came[signal] = 1;
+	/* A full pipe has its wake byte already. */
+	if (write(pipe_ends[1], "", 1) == -1)
+		errno = saved;
+	errno = saved;
+}
+
+int signals_open(const int *list)
+{
+	struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+
+	if (fd_pipe(pipe_ends) == -1)
+		return -1;
+	sigemptyset(&caught);
+	for (; *list != 0; list++)
+		sigaddset(&caught, *list);
+	action.sa_mask = caught;
+	for (int signal = 1; signal < SIGNALS_MAX; signal++) {
+		if (sigismember(&caught, signal) == 1 && sigaction(signal, &action, NULL) == -1)
+			return -1;
+	}
+	return pipe_ends[0];
+}
+
+void signals_clear(void)
+{
+	char bytes[256];
+
+	while (read(pipe_ends[0], bytes, sizeof bytes) > 0)
+		continue;
+}
+
+bool signals_take(int signal)
+{
+	bool yes = came[signal];
+
+	came[signal] = 0;
+	return yes;
+}
+
+void signals_block(sigset_t *old)
+{
+	sigprocmask(SIG_BLOCK, &caught, old);
+}
+
+void signals_unblock(const sigset_t *old)
+{
+	sigprocmask(SIG_SETMASK, old, NULL);
+}
+
+void signals_detach(const int *ignored)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	for (int signal = 1; signal < SIGNALS_MAX; signal++) {
+		if (sigismember(&caught, signal) == 1)
+			sigaction(signal, &action, NULL);
+	}
+	action.sa_handler = SIG_IGN;
+	for (; *ignored != 0; ignored++)
+		sigaction(*ignored, &action, NULL);
+	fd_close(&pipe_ends[0]);
+	fd_close(&pipe_ends[1]);
+}

@@ -1,0 +1,130 @@
+/* The Linux side of system.h. */
+#include "system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "beneath.h"
+
+const char *const system_name = "linux";
+
+/* musl-gcc has no linux/openat2.h: the structure and the flags of openat2(2). */
+struct open_how_v0 {
+	uint64_t flags;
+	uint64_t mode;
+	uint64_t resolve;
+};
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#define RESOLVE_NO_MAGIC 0x02u	/* RESOLVE_NO_MAGICLINKS */
+#define RESOLVE_BELOW 0x08u	/* RESOLVE_BENEATH */
+
+int system_pipe(int ends[2])
+{
+	return pipe2(ends, O_CLOEXEC | O_NONBLOCK);
+}
+
+int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
+{
+	return accept4(listener, peer, length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+void *system_shared_memory(size_t size, int *fd)
+{
+	void *memory;
+
+	*fd = memfd_create("lastcall", MFD_CLOEXEC);
+	if (*fd == -1)
+		return NULL;
+	if (ftruncate(*fd, (off_t)size) == -1)
+		goto fail;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (memory != MAP_FAILED)
+		return memory;
+fail:
+	close(*fd);
+	*fd = -1;
+	return NULL;
+}
+
+int system_bell(int *rope, int *ear)
+{
+	*rope = *ear = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return *rope == -1 ? -1 : 0;
+}
+
+void system_ring(int rope)
+{
+	uint64_t one = 1;
+
+	/* EAGAIN means that it has been rung 2^64 - 2 times: it is heard. */
+	if (write(rope, &one, sizeof one) == -1)
+		return;
+}
+
+void system_hush(int ear)
+{
+	uint64_t rings;
+
+	if (read(ear, &rings, sizeof rings) == -1)
+		return;
+}
+
+int system_open_beneath(int root, const char *path)
+{
+	struct open_how_v0 how = {
+		.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
+		.resolve = RESOLVE_BELOW | RESOLVE_NO_MAGIC,
+	};
+	int tries = 3;
+	long fd;
+
+	/* EAGAIN: something was renamed meanwhile and the kernel could not tell; it asks to try again. */
+	do {
+		fd = syscall(SYS_openat2, root, path[0] ? path : ".", &how, sizeof how);
+	} while (fd == -1 && errno == EAGAIN && --tries > 0);
+	if (fd == -1 && (errno == ENOSYS || errno == EPERM))
+		return beneath_walk(root, path);
+	return (int)fd;
+}
+
+ssize_t system_send_file(int socket, int file, off_t *offset, size_t length)
+{
+	return sendfile(socket, file, offset, length);
+}
+
+int system_no_new_privileges(void)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void system_wake_on_parent_death(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
+}
+
+int system_process_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int system_process_signal(int process, pid_t pid, int signal)
+{
+	if (process >= 0)
+		return (int)syscall(SYS_pidfd_send_signal, process, signal, NULL, 0);
+	return kill(pid, signal);
+}

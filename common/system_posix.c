@@ -1,0 +1,118 @@
+/* The POSIX twin of system_linux.c: the same outcomes with calls that every system has. */
+#include "system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "beneath.h"
+#include "descriptor.h"
+
+const char *const system_name = "posix";
+
+int system_pipe(int ends[2])
+{
+	return pipe(ends);
+}
+
+int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
+{
+	int fd = accept(listener, peer, length);
+
+	if (fd == -1)
+		return -1;
+	if (fd_set_nonblocking(fd) == -1 || fd_set_cloexec(fd, true) == -1)
+		fd_close(&fd);
+	return fd;
+}
+
+void *system_shared_memory(size_t size, int *fd)
+{
+	char name[64];
+	void *memory;
+
+	snprintf(name, sizeof name, "/lastcall-%ld", (long)getpid());
+	*fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (*fd == -1)
+		return NULL;
+	shm_unlink(name);
+	if (fd_set_cloexec(*fd, true) == -1 || ftruncate(*fd, (off_t)size) == -1)
+		goto fail;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (memory != MAP_FAILED)
+		return memory;
+fail:
+	fd_close(fd);
+	return NULL;
+}
+
+int system_bell(int *rope, int *ear)
+{
+	int ends[2];
+
+	if (fd_pipe(ends) == -1)
+		return -1;
+	*ear = ends[0];
+	*rope = ends[1];
+	return 0;
+}
+
+void system_ring(int rope)
+{
+	/* EAGAIN: the pipe is full of rings already. */
+	if (write(rope, "", 1) == -1)
+		return;
+}
+
+void system_hush(int ear)
+{
+	char rings[512];
+
+	while (read(ear, rings, sizeof rings) == sizeof rings)
+		continue;
+}
+
+int system_open_beneath(int root, const char *path)
+{
+	return beneath_walk(root, path);
+}
+
+ssize_t system_send_file(int socket, int file, off_t *offset, size_t length)
+{
+	char bytes[16384];
+	ssize_t got, sent;
+
+	got = pread(file, bytes, length < sizeof bytes ? length : sizeof bytes, *offset);
+	if (got <= 0)
+		return got;
+	sent = send(socket, bytes, (size_t)got, MSG_NOSIGNAL);
+	if (sent > 0)
+		*offset += sent;
+	return sent;
+}
+
+int system_no_new_privileges(void)
+{
+	return 0;
+}
+
+void system_wake_on_parent_death(void)
+{
+}
+
+int system_process_open(pid_t pid)
+{
+	(void)pid;
+	errno = ENOSYS;
+	return -1;
+}
+
+int system_process_signal(int process, pid_t pid, int signal)
+{
+	(void)process;
+	return kill(pid, signal);
+}
