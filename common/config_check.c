@@ -1,0 +1,119 @@
+/*
+ * Asks the system whether what a configuration names is there: users, groups, folders. It only
+ * looks; what it finds may have changed when the server starts, so nothing may rely on it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "handover.h"
+
+/* Where a value was written, or in whose place the default stands. */
+static const struct position *place_of(const struct config *config, const struct directive *row,
+    const void *base, const struct position *otherwise)
+{
+	const struct config_setting *setting = config_setting_find(config, row, base);
+
+	return setting != NULL ? &setting->at : otherwise;
+}
+
+/* Reports that a folder is missing or no folder; what is "root" or "folder of pid-file". */
+static void check_folder(const struct config *config, const struct position *at, const char *what,
+    const char *folder, struct diagnostics *d)
+{
+	struct stat st;
+
+	if (stat(folder, &st) == -1)
+		config_error(config, d, at, "%s \"%s\": %s", what, folder,
+		    errno == ENOENT ? "there is no such folder" : strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		config_error(config, d, at, "%s \"%s\": it is not a folder", what, folder);
+}
+
+/* The same for the folder that an absolute path is in. */
+static void check_parent(const struct config *config, const struct position *at, const char *what,
+    const char *path, struct diagnostics *d)
+{
+	char *folder = strdup(path), *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+	struct stat st;
+
+	if (slash == NULL) {
+		config_error(config, d, at, "%s", strerror(ENOMEM));
+	} else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		config_error(config, d, at, "%s \"%s\": it is a folder", what, path);
+	} else {
+		char text[96];
+
+		slash[slash == folder] = '\0';
+		snprintf(text, sizeof(text), "folder of %s", what);
+		check_folder(config, at, text, folder, d);
+	}
+	free(folder);
+}
+
+/* Every PATH of a struct: a root is a folder, anything else a file in a folder that exists. */
+static void check_paths(const struct config *config, const struct directive *table,
+    const void *base, const struct position *otherwise, struct diagnostics *d)
+{
+	for (; table != NULL && table->name != NULL; table++) {
+		const char *path;
+
+		if (table->type != DIRECTIVE_PATH)
+			continue;
+		memcpy(&path, (const char *)base + table->offset, sizeof(path));
+		if (path == NULL)
+			continue;
+		const struct position *at = place_of(config, table, base, otherwise);
+
+		if (strcmp(table->name, "root") == 0)
+			check_folder(config, at, table->name, path, d);
+		else
+			check_parent(config, at, table->name, path, d);
+	}
+}
+
+static void check_account(const struct config *config, const char *what, const char *name,
+    bool exists, const struct position *otherwise, struct diagnostics *d)
+{
+	int failed = errno;
+	const struct directive *row = directive_find(config_directives, what);
+
+	if (exists)
+		return;
+	/* ENOENT and the like are what some libraries say for "not found" (getpwnam(3)). */
+	bool absent = failed == 0 || failed == ENOENT || failed == ESRCH || failed == EPERM;
+
+	config_error(config, d, place_of(config, row, config, otherwise), "%s \"%.100s\": %s", what,
+	    name, absent ? "there is none of that name" : strerror(failed));
+}
+
+int config_check_system(const struct config *config, struct diagnostics *d)
+{
+	const struct position nowhere = {.file = NULL, .width = 1};
+	int before = d->errors;
+
+	if (config->user != NULL) {
+		errno = 0;
+		check_account(
+		    config, "user", config->user, getpwnam(config->user) != NULL, &nowhere, d);
+	}
+	if (config->group != NULL) {
+		errno = 0;
+		check_account(
+		    config, "group", config->group, getgrnam(config->group) != NULL, &nowhere, d);
+	}
+	check_paths(config, config_directives, config, &nowhere, d);
+	for (const struct service_config *s = config->services; s != NULL; s = s->next)
+		check_paths(config, s->kind->directives, s->options, &s->at, d);
+	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next)
+		if (l->address.form == ADDRESS_UNIX)
+			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);
+	return d->errors == before ? 0 : -1;
+}

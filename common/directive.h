@@ -1,0 +1,64 @@
+/*
+ * What a configuration may say, as tables: one row per directive, written into a struct by offset.
+ * The same rows serve the file, `check`, defaults and the documentation of limits.
+ */
+#ifndef LASTCALL_DIRECTIVE_H
+#define LASTCALL_DIRECTIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum directive_type {
+	DIRECTIVE_FLAG, /* on | off -> bool */
+	DIRECTIVE_NUMBER, /* 64 -> int64_t */
+	DIRECTIVE_DURATION, /* 250ms 30s 5m 2h 1d; bare 0 allowed -> int64_t, milliseconds */
+	DIRECTIVE_SIZE, /* 512 16k 4m 1g (powers of 1024) -> int64_t, bytes */
+	DIRECTIVE_MODE, /* octal, 0022 -> int64_t */
+	DIRECTIVE_STRING, /* one word, not empty -> char *, owned by the configuration */
+	DIRECTIVE_PATH, /* one word; relative to the file's folder (to the current one when
+			 * it came from the command line) -> char *, owned, absolute */
+	DIRECTIVE_CHOICE, /* one of choices -> int64_t, its index */
+	DIRECTIVE_WORDS, /* all words to the semicolon -> char **, NULL-terminated, owned */
+};
+
+#define DIRECTIVE_AUTO -1 /* what `auto` and `unlimited` are stored as */
+#define DIRECTIVE_NO_LIMIT INT64_MAX
+
+struct directive {
+	const char *name; /* NULL ends a table */
+	enum directive_type type;
+	size_t offset; /* of the value in the struct that the table belongs to */
+	int64_t min, max; /* of NUMBER, DURATION, SIZE, MODE, inclusive */
+	const char *keyword; /* "auto" or "unlimited" where that is allowed, else NULL */
+	const char *const *choices; /* CHOICE: NULL-terminated */
+	const char *initial; /* default as a person would write it; NULL: zero, none */
+};
+
+#define DIRECTIVE_WHY 512 /* enough for every message of directive_set */
+
+/* The row of that name, or NULL. table may be NULL: an empty one. */
+const struct directive *directive_find(const struct directive *table, const char *name);
+
+/*
+ * Writes what words say into the struct at base: one word, or count words of a WORDS. folder is
+ * what a relative PATH starts from, NULL for the current folder. What stood there before is freed.
+ * Returns 0, or -1 with why set to a message that names the directive ("2d is out of range; grace
+ * takes 0 to 1d"); the struct is then unchanged.
+ */
+int directive_set(const struct directive *row, void *base, const char *const *words, size_t count,
+    const char *folder, char *why, size_t size);
+
+/* Writes the default of every row to a zeroed struct. Returns 0, or -1 with errno ENOMEM. */
+int directive_defaults(const struct directive *table, void *base);
+
+/* Frees every value that is owned, not the struct. */
+void directive_release(const struct directive *table, void *base);
+
+/*
+ * An absolute path: path itself, or below folder (NULL: the current one), without "." and doubled
+ * or trailing slashes. ".." and symbolic links stay as they are. Returns memory of the caller's, or
+ * NULL with errno ENOMEM or of getcwd(3).
+ */
+char *directive_path(const char *folder, const char *path);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The seam between master and worker: all that the one knows of the other.
+ *
+ * The master knows a service by its service_kind: its name, the options that its block may have, and a hook
+ * that opens what only root can open. The worker gets a handover after the fork and never returns from
+ * worker_run. Nothing else crosses, but the words in shared memory (scoreboard.h, closing.h)
+ * and the messages on the channel (channel.h).
+ */
+#ifndef LASTCALL_HANDOVER_H
+#define LASTCALL_HANDOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "directive.h"
+#include "log.h"
+
+/* What the master and the configuration know of a service. Tables live in worker/service.c. */
+struct service_kind {
+	const char *name;			/* "http" */
+	const char *summary;			/* one line for --help */
+	const char *scheme;			/* "http" if a URL can be printed for its listeners, else NULL */
+	const struct directive *directives;	/* of its block, ends with a NULL name; offsets into its options */
+	size_t options_size;			/* of its options struct; zeroed, then filled from the directives */
+	const char *argument;			/* the directive that a first plain argument sets
+						 * ("http ./site" sets root), or NULL: takes none */
+	/*
+	 * Looks at options as a whole, without changing anything (the file is only being tested).
+	 * Returns NULL, or a constant or static text that says what is wrong; *directive is then set to the
+	 * name of the directive to blame, or NULL for the block as a whole.
+	 */
+	const char *(*check)(const void *options, const char **directive);
+	/*
+	 * Opens, as the user that started the master, what the workers will need (folders, logs).
+	 * Returns 0, or -1 with a message in why. May be NULL.
+	 */
+	int (*prepare)(void *options, char *why, size_t size);
+	/* Closes what prepare opened. Takes half-prepared options. May be NULL. */
+	void (*release)(void *options);
+};
+
+/* Every kind of service, NULL-terminated. */
+extern const struct service_kind *const service_kinds[];
+
+/* The kind of that name, or NULL. */
+const struct service_kind *service_kind_find(const char *name);
+
+struct scoreboard;
+
+/* A listening socket as a worker sees it. */
+struct handover_listener {
+	int fd;					/* the worker's own copy; -1: closed already */
+	unsigned index;				/* of its word in shared memory */
+	bool ours;				/* false: passed by a service manager, never gated */
+	int kind;				/* enum closing_kind */
+	const struct service_config *service;
+};
+
+/* What a worker is born with. It owns its copy of every descriptor here. */
+struct handover {
+	const struct config *config;
+	struct scoreboard *scoreboard;
+	unsigned slot;				/* its own in the scoreboard */
+	unsigned generation;			/* whose word says what the end of the drain pipe means */
+	int drain;				/* read end of the drain pipe */
+	int channel;				/* to the master */
+	const int *bells;			/* one descriptor per slot: ring to make its worker look again */
+	const int *bell_ears;			/* one per slot: readable when its bell was rung */
+	size_t bells_count;
+	const struct handover_listener *listeners;
+	size_t listeners_count;
+	struct log *log;
+};
+
+/* Runs a worker to its end. Returns its exit status (config.h: EXIT_*). */
+int worker_run(const struct handover *handover);
+
+#endif
