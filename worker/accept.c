@@ -1,0 +1,479 @@
+/*
+ * Accepting on listeners that are shared with other workers: who takes a connection, what each error of accept(2)
+ * means, and how a listener is left.
+ *
+ * Under epoll one worker is woken for a connection (EPOLLEXCLUSIVE), and it is often the same one. So whoever is ahead
+ * of a sibling by more than a little takes itself out of the set for DEFER_MS and rings the sibling's bell, then takes one
+ * connection if it is still there, and defers again. A sibling that has not turned its loop PATIENCE_MS after it was first
+ * told (it is stopped, or busy) is not deferred to until it does: no connection waits longer for the sake of balance.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "clock.h"
+#include "descriptor.h"
+#include "system.h"
+#include "worker.h"
+
+#define DEFER_MS 5
+#define PATIENCE_MS 100		/* a sibling is scheduled by then, also on a busy machine */
+#define PAUSE_MS 100
+#define STARVED_MS 500		/* then the queue is answered with the reserve descriptor */
+#define BATCH 64		/* connections taken in one go */
+#define FRESH_BEAT_MS 2500	/* a sibling that has not turned for longer is not waited for */
+#define SLACK 4			/* ahead by more than this, and by an eighth */
+
+static void set_state(struct acceptor *acceptor, enum acceptor_state state, int64_t until)
+{
+	acceptor->state = state;
+	acceptor->until = until;
+}
+
+static uint32_t hint_of(const struct acceptor *acceptor)
+{
+	return acceptor->from->index + 1;
+}
+
+/* ---- in and out of the set ---- */
+
+static void put_in(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+
+	if (loop_watch(worker->loop, &acceptor->watch, LOOP_READ | LOOP_EXCLUSIVE) == -1) {
+		log_write(worker->log, LOG_ERROR, "cannot watch a listener: %s", strerror(errno));
+		set_state(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
+		return;
+	}
+	set_state(acceptor, ACCEPTOR_IN, 0);
+}
+
+static void take_out(struct acceptor *acceptor, enum acceptor_state why, int64_t until)
+{
+	struct worker *worker = acceptor->worker;
+
+	if (acceptor->state != ACCEPTOR_IN) {
+		set_state(acceptor, why, until); /* it is on the list already */
+		return;
+	}
+	loop_watch(worker->loop, &acceptor->watch, 0);
+	set_state(acceptor, why, until);
+	acceptor->next_out = worker->out;
+	worker->out = acceptor;
+}
+
+static void unlist(struct acceptor *acceptor)
+{
+	struct acceptor **link = &acceptor->worker->out;
+
+	while (*link != NULL && *link != acceptor)
+		link = &(*link)->next_out;
+	if (*link != NULL)
+		*link = acceptor->next_out;
+}
+
+/* Closes our copy, and tells the master. Its queue is empty by then, or somebody else's. */
+static void release(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+
+	if (acceptor->state == ACCEPTOR_RELEASED)
+		return;
+	if (acceptor->state != ACCEPTOR_IN)
+		unlist(acceptor);
+	/* Others share the socket, so closing our descriptor would not take it out of the set. */
+	loop_watch(worker->loop, &acceptor->watch, 0);
+	fd_close(&acceptor->watch.fd);
+	set_state(acceptor, ACCEPTOR_RELEASED, 0);
+	worker->acceptors_open--;
+	/* If the master cannot be told, our death will tell it. */
+	if (worker->phase != PHASE_ORPHANED)
+		channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from->index);
+}
+
+/* ---- balance ---- */
+
+/* The sibling with the fewest connections that can be expected to take one, or -1. */
+static int least_sibling(const struct worker *worker, uint32_t *connections)
+{
+	const struct scoreboard *scoreboard = worker->from->scoreboard;
+	int least = -1;
+
+	for (size_t i = 0; i < scoreboard->slots_count; i++) {
+		const struct slot *slot = &scoreboard->slots[i];
+		int64_t beat;
+		uint32_t theirs;
+
+		if (i == worker->from->slot || atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
+			continue;
+		beat = atomic_load_explicit(&slot->beat, memory_order_relaxed);
+		if (worker->now - beat > FRESH_BEAT_MS)
+			continue;
+		/* It was told of a connection and has not turned since: it does not come. */
+		if (beat < worker->passed_at[i] && worker->now - worker->passed_at[i] >= PATIENCE_MS)
+			continue;
+		theirs = atomic_load_explicit(&slot->connections, memory_order_relaxed);
+		if (least == -1 || theirs < *connections) {
+			least = (int)i;
+			*connections = theirs;
+		}
+	}
+	return least;
+}
+
+/* Tells a sibling to try this listener. */
+static void pass_on(struct acceptor *acceptor, int sibling)
+{
+	struct worker *worker = acceptor->worker;
+	struct slot *slot = &worker->from->scoreboard->slots[sibling];
+	_Atomic uint32_t *hint = &slot->hint;
+	uint32_t nothing = HINT_NONE;
+
+	if (!atomic_compare_exchange_strong(hint, &nothing, hint_of(acceptor)) && nothing != hint_of(acceptor))
+		atomic_store(hint, HINT_ALL);
+	if (atomic_load_explicit(&slot->beat, memory_order_relaxed) >= worker->passed_at[sibling])
+		worker->passed_at[sibling] = worker->now;
+	slot_add(&worker->self->passed, 1);
+	system_ring(worker->from->bells[sibling]);
+}
+
+/* Defers to a sibling if we are ahead of it. Returns whether it did. */
+static bool defer(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+	uint32_t least = 0;
+	int sibling;
+
+	if (worker->phase != PHASE_SERVING || worker->open <= SLACK)
+		return false;
+	sibling = least_sibling(worker, &least);
+	if (sibling == -1 || worker->open <= least + SLACK + least / 8)
+		return false;
+	take_out(acceptor, ACCEPTOR_DEFERRED, worker->now + DEFER_MS);
+	pass_on(acceptor, sibling);
+	return true;
+}
+
+static void say_fullness(struct worker *worker)
+{
+	uint32_t state = worker->phase != PHASE_SERVING ? SLOT_LEAVING
+	    : worker->open >= worker->max		? SLOT_FULL
+							: SLOT_SERVING;
+
+	atomic_store_explicit(&worker->self->state, state, memory_order_relaxed);
+}
+
+/* No room: stops polling, and whoever has room is told, for we were the one that was woken. */
+static void become_full(struct acceptor *acceptor)
+{
+	uint32_t connections;
+	int sibling;
+
+	say_fullness(acceptor->worker);
+	take_out(acceptor, ACCEPTOR_FULL, CLOCK_NEVER);
+	sibling = least_sibling(acceptor->worker, &connections);
+	if (sibling >= 0)
+		pass_on(acceptor, sibling);
+}
+
+/* ---- accept and its errors ---- */
+
+enum verdict { VERDICT_NEXT, VERDICT_EMPTY, VERDICT_EXHAUSTED, VERDICT_BROKEN };
+
+/* What an error of accept(2) asks for. */
+static enum verdict judge(int error)
+{
+	switch (error) {
+	case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+	case EWOULDBLOCK:
+#endif
+		return VERDICT_EMPTY;
+	/* The connection at the head is gone, or the kernel tells of a network error on it: there may be another. */
+	case EINTR:
+	case ECONNABORTED:
+	case EPROTO:
+	case EPERM: /* a firewall rule forbids it */
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+	case ETIMEDOUT:
+#ifdef ENONET
+	case ENONET:
+#endif
+		return VERDICT_NEXT;
+	/* It will work again when something is freed, by us or by others. */
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+		return VERDICT_EXHAUSTED;
+	/* EINVAL after shutdown(2), EBADF, and what nobody has thought of: the flag says whether it is the end. */
+	default:
+		return VERDICT_BROKEN;
+	}
+}
+
+/* Answers one connection of the queue with the reserve descriptor: better than to let it hang. */
+static void answer_with_reserve(struct acceptor *acceptor)
+{
+	const struct service *service = service_of(acceptor->from->service->kind);
+	int fd;
+
+	fd_close(&acceptor->worker->reserve);
+	fd = system_accept(acceptor->watch.fd, NULL, NULL);
+	if (fd >= 0) {
+		gate_admit(fd);
+		service->refuse(fd);
+		fd_close(&fd);
+	}
+	acceptor->worker->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void exhausted(struct acceptor *acceptor, int error)
+{
+	struct worker *worker = acceptor->worker;
+
+	slot_add(&worker->self->pauses, 1);
+	if (acceptor->starved_since == 0) {
+		acceptor->starved_since = worker->now;
+		log_write(worker->log, LOG_WARNING, "worker %u: accept: %s; trying again every %d ms",
+		    worker->from->slot, strerror(error), PAUSE_MS);
+	} else if (worker->now - acceptor->starved_since >= STARVED_MS && error == EMFILE) {
+		answer_with_reserve(acceptor);
+	}
+	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
+}
+
+static void broken(struct acceptor *acceptor, int error)
+{
+	struct worker *worker = acceptor->worker;
+
+	if (closing_word(acceptor->word) & WORD_RELEASED) {
+		release(acceptor);
+		return;
+	}
+	/* Gated by shutdown (Unix sockets) and empty: readable for ever, so it is only looked at now and then. */
+	if (!(closing_word(acceptor->word) & WORD_CLOSING)) {
+		slot_add(&worker->self->pauses, 1);
+		log_write(worker->log, LOG_ERROR, "worker %u: accept: %s", worker->from->slot, strerror(error));
+	}
+	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
+}
+
+static void admit(struct acceptor *acceptor, int fd, const union address_socket *peer)
+{
+	struct worker *worker = acceptor->worker;
+	uint64_t word = closing_word(acceptor->word); /* right after accept: what it says of that accept is true */
+
+	if (word & WORD_GATED)
+		gate_admit(fd);
+	if (word & WORD_CLOSING) {
+		slot_add(&worker->self->queued, 1);
+		closing_saw_arrival(&acceptor->closing, worker->now);
+	}
+	if (acceptor->starved_since != 0) {
+		acceptor->starved_since = 0;
+		log_write(worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
+	}
+	connection_start(worker, acceptor->from->service, fd, peer, word & WORD_CLOSING);
+}
+
+/*
+ * Accepts what is there. politely: defers to a sibling before the first one; after the first it does in any case, so two
+ * workers that pass on to each other always get on. Returns how many it took.
+ */
+static int take(struct acceptor *acceptor, bool politely)
+{
+	struct worker *worker = acceptor->worker;
+	int taken = 0;
+
+	for (int tries = 0; tries < BATCH; tries++) {
+		union address_socket peer;
+		socklen_t length = sizeof peer;
+		int fd;
+
+		if (worker->open >= worker->max) {
+			become_full(acceptor);
+			return taken;
+		}
+		if ((politely || taken > 0) && defer(acceptor))
+			return taken;
+		peer.any.sa_family = AF_UNIX;
+		fd = system_accept(acceptor->watch.fd, &peer.any, &length);
+		if (fd == -1) {
+			int error = errno;
+
+			switch (judge(error)) {
+			case VERDICT_NEXT:
+				continue;
+			case VERDICT_EMPTY:
+				return taken;
+			case VERDICT_EXHAUSTED:
+				exhausted(acceptor, error);
+				return taken;
+			case VERDICT_BROKEN:
+				broken(acceptor, error);
+				return taken;
+			}
+		}
+		admit(acceptor, fd, &peer);
+		taken++;
+	}
+	/* There may be more, of which the loop would not tell us again. */
+	if (acceptor->state == ACCEPTOR_IN) {
+		loop_watch(worker->loop, &acceptor->watch, 0);
+		put_in(acceptor);
+	}
+	return taken;
+}
+
+static void acceptor_ready(struct watch *watch, unsigned events)
+{
+	(void)events;
+	take(container_of(watch, struct acceptor, watch), true);
+}
+
+/* ---- what the worker calls ---- */
+
+int acceptors_open(struct worker *worker)
+{
+	const struct handover *from = worker->from;
+
+	worker->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	worker->acceptors = calloc(from->listeners_count + 1, sizeof *worker->acceptors);
+	worker->passed_at = calloc(from->bells_count, sizeof *worker->passed_at);
+	if (worker->acceptors == NULL || worker->passed_at == NULL)
+		return -1;
+	worker->acceptors_count = from->listeners_count;
+	for (size_t i = 0; i < from->listeners_count; i++) {
+		const struct handover_listener *listener = &from->listeners[i];
+		struct acceptor *acceptor = &worker->acceptors[i];
+
+		*acceptor = (struct acceptor){
+			.watch = {.fd = listener->fd, .ready = acceptor_ready},
+			.worker = worker,
+			.from = listener,
+			.word = &from->scoreboard->listeners[listener->index],
+			.state = ACCEPTOR_RELEASED,
+		};
+		closing_init(&acceptor->closing, listener->fd, (enum listener_kind)listener->kind, listener->ours,
+		    acceptor->word);
+		if (listener->fd < 0)
+			continue;
+		worker->acceptors_open++;
+		put_in(acceptor);
+		if (acceptor->state != ACCEPTOR_IN)
+			return -1;
+	}
+	return 0;
+}
+
+int64_t acceptors_return(struct worker *worker)
+{
+	struct acceptor *at = worker->out;
+	int64_t next = CLOCK_NEVER;
+
+	say_fullness(worker);
+	worker->out = NULL;
+	while (at != NULL) {
+		struct acceptor *acceptor = at;
+		bool room = worker->open < worker->max;
+		bool deferred = acceptor->state == ACCEPTOR_DEFERRED;
+
+		at = at->next_out;
+		if (acceptor->state == ACCEPTOR_FULL ? !room : worker->now < acceptor->until) {
+			acceptor->next_out = worker->out;
+			worker->out = acceptor;
+			next = clock_earlier(next, acceptor->until);
+			continue;
+		}
+		put_in(acceptor);
+		if (acceptor->state != ACCEPTOR_IN) {
+			acceptor->next_out = worker->out;
+			worker->out = acceptor;
+			next = clock_earlier(next, acceptor->until);
+		} else if (deferred) {
+			take(acceptor, false);
+			next = clock_earlier(next, acceptor->until == 0 ? CLOCK_NEVER : acceptor->until);
+		}
+	}
+	return next;
+}
+
+void acceptors_look(struct worker *worker, uint32_t hint)
+{
+	for (size_t i = 0; i < worker->acceptors_count; i++) {
+		struct acceptor *acceptor = &worker->acceptors[i];
+		bool released = closing_word(acceptor->word) & WORD_RELEASED;
+
+		if (acceptor->state == ACCEPTOR_RELEASED)
+			continue;
+		if (!released && hint != HINT_ALL && hint != hint_of(acceptor))
+			continue;
+		/* While it is out of the set for want of something, that decides when it is tried again. */
+		if (released || acceptor->state == ACCEPTOR_IN || acceptor->state == ACCEPTOR_DEFERRED)
+			take(acceptor, false);
+		if (released)
+			release(acceptor);
+	}
+}
+
+void acceptors_leave(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->acceptors_count; i++) {
+		struct acceptor *acceptor = &worker->acceptors[i];
+
+		if (acceptor->state == ACCEPTOR_RELEASED)
+			continue;
+		/* Out of the set first: a wake-up that was already ours is answered by the look that follows. */
+		loop_watch(worker->loop, &acceptor->watch, 0);
+		for (int64_t left = worker->config->backlog; left > 0 && take(acceptor, false) == BATCH; left -= BATCH)
+			loop_watch(worker->loop, &acceptor->watch, 0);
+		release(acceptor);
+	}
+}
+
+void acceptors_begin_closing(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->acceptors_count; i++) {
+		struct acceptor *acceptor = &worker->acceptors[i];
+
+		if (acceptor->state != ACCEPTOR_RELEASED)
+			closing_begin(&acceptor->closing, worker->now, worker->config->settle);
+	}
+}
+
+int64_t acceptors_step_closing(struct worker *worker)
+{
+	int64_t next = CLOCK_NEVER;
+
+	for (size_t i = 0; i < worker->acceptors_count; i++) {
+		struct acceptor *acceptor = &worker->acceptors[i];
+
+		if (acceptor->state == ACCEPTOR_RELEASED)
+			continue;
+		if (closing_step(&acceptor->closing, worker->now) != CLOCK_NEVER &&
+		    !(closing_word(acceptor->word) & WORD_RELEASED)) {
+			next = clock_earlier(next, acceptor->closing.look_at);
+			continue;
+		}
+		take(acceptor, false);
+		release(acceptor);
+	}
+	return next;
+}
+
+void acceptors_release_all(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->acceptors_count; i++)
+		release(&worker->acceptors[i]);
+}

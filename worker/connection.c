@@ -1,0 +1,230 @@
+/*
+ * The table of connections, and what every service needs to read, write and end one. Nothing is allocated here
+ * after connections_open.
+ */
+#include "connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+#include "service.h"
+#include "worker.h"
+
+#define LINGER_MS 2000
+
+static void *reserve(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	    -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+int connections_open(struct worker *worker)
+{
+	worker->max = (size_t)worker->config->max_connections;
+	worker->connections = reserve(worker->max * sizeof *worker->connections);
+	worker->peers = reserve(worker->max * sizeof *worker->peers);
+	if (worker->connections == NULL || worker->peers == NULL)
+		return -1;
+	/* One for what comes in and one for what goes out. */
+	return buffers_open(&worker->buffers, worker->max * 2);
+}
+
+void connection_set_state(struct connection *c, enum connection_state state)
+{
+	c->state = state;
+}
+
+static void linger_ready(struct connection *c)
+{
+	char bytes[8192];
+	ssize_t got;
+
+	do {
+		got = recv(c->watch.fd, bytes, sizeof bytes, 0);
+	} while (got == (ssize_t)sizeof bytes || (got == -1 && errno == EINTR));
+	if (got > 0 || (got == -1 && errno == EAGAIN))
+		return;
+	connection_close(c, OUTCOME_ANSWERED);
+}
+
+static void ready(struct watch *watch, unsigned events)
+{
+	struct connection *c = container_of(watch, struct connection, watch);
+
+	if (c->state == CONNECTION_LINGER)
+		linger_ready(c);
+	else
+		c->service->ready(c, events);
+}
+
+static void fire(struct timer *timer)
+{
+	struct connection *c = container_of(timer, struct connection, timer);
+
+	if (c->state == CONNECTION_LINGER)
+		connection_close(c, OUTCOME_ANSWERED);
+	else
+		c->service->expire(c);
+}
+
+void connection_start(struct worker *worker, const struct service_config *service, int fd,
+    const union address_socket *peer, bool late)
+{
+	struct connection *c = worker->vacant;
+	size_t place;
+
+	if (c != NULL)
+		worker->vacant = c->next;
+	else
+		c = &worker->connections[worker->touched++];
+	place = (size_t)(c - worker->connections);
+	*c = (struct connection){
+		.watch = {.fd = fd, .ready = ready},
+		.timer = {.fire = fire},
+		.worker = worker,
+		.service = service_of(service->kind),
+		.options = service->options,
+		.late = late,
+		.peer = &worker->peers[place],
+	};
+	memcpy(c->peer, peer, peer->any.sa_family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in6));
+	connection_set_state(c, CONNECTION_FRESH);
+	worker->open++;
+	atomic_store_explicit(&worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
+	slot_add(&worker->self->accepted, 1);
+	c->service->open(c);
+}
+
+enum transfer connection_read(struct connection *c, bool *drained)
+{
+	ssize_t got;
+	size_t room;
+
+	if (c->in == NULL)
+		c->in = buffer_take(&c->worker->buffers);
+	else
+		buffer_compact(c->in);
+	room = buffer_room(c->in);
+	if (room == 0)
+		return TRANSFER_AGAIN;
+	do {
+		got = recv(c->watch.fd, c->in->bytes + c->in->end, room, 0);
+	} while (got == -1 && errno == EINTR);
+	if (got == 0)
+		return TRANSFER_END;
+	if (got == -1)
+		return errno == EAGAIN ? TRANSFER_AGAIN : TRANSFER_GONE;
+	c->in->end += (uint32_t)got;
+	*drained = (size_t)got < room;
+	return TRANSFER_SOME;
+}
+
+enum transfer connection_flush(struct connection *c)
+{
+	while (c->out != NULL && buffer_length(c->out) > 0) {
+		ssize_t sent = send(c->watch.fd, c->out->bytes + c->out->begin, buffer_length(c->out),
+		    MSG_NOSIGNAL);
+
+		if (sent == -1 && errno == EINTR)
+			continue;
+		if (sent == -1)
+			return errno == EAGAIN ? TRANSFER_AGAIN : TRANSFER_GONE;
+		c->out->begin += (uint32_t)sent;
+	}
+	buffer_give(&c->worker->buffers, &c->out);
+	return TRANSFER_SOME;
+}
+
+void connection_rest(struct connection *c)
+{
+	if (c->in != NULL && buffer_length(c->in) == 0)
+		buffer_give(&c->worker->buffers, &c->in);
+}
+
+void connection_want(struct connection *c, unsigned events)
+{
+	/* There is room for every connection; without it this one could never be heard of again. */
+	if (loop_watch(c->worker->loop, &c->watch, events) == -1)
+		connection_close(c, OUTCOME_CUT);
+}
+
+void connection_deadline(struct connection *c, int64_t ms_from_now)
+{
+	timer_set(&c->worker->wheel, &c->timer, c->worker->now + ms_from_now);
+}
+
+void connection_finish(struct connection *c, bool clean)
+{
+	if (clean || shutdown(c->watch.fd, SHUT_WR) == -1) {
+		connection_close(c, OUTCOME_ANSWERED);
+		return;
+	}
+	buffer_give(&c->worker->buffers, &c->in);
+	buffer_give(&c->worker->buffers, &c->out);
+	if (c->service->close != NULL)
+		c->service->close(c);
+	connection_set_state(c, CONNECTION_LINGER);
+	connection_deadline(c, LINGER_MS);
+	connection_want(c, LOOP_READ);
+}
+
+static void count_outcome(struct worker *worker, enum outcome outcome, bool late)
+{
+	struct slot *self = worker->self;
+
+	if (outcome == OUTCOME_TIMEOUT)
+		slot_add(&self->timeouts, 1);
+	if (worker->phase < PHASE_STOPPING && !late)
+		return;
+	if (outcome == OUTCOME_ANSWERED)
+		slot_add(&self->answered, 1);
+	else if (outcome == OUTCOME_LEFT)
+		slot_add(&self->left, 1);
+	else
+		slot_add(&self->cut, 1);
+}
+
+void connection_close(struct connection *c, enum outcome outcome)
+{
+	struct worker *worker = c->worker;
+
+	if (c->service->close != NULL && c->state != CONNECTION_LINGER)
+		c->service->close(c);
+	timer_clear(&worker->wheel, &c->timer);
+	loop_forget(worker->loop, &c->watch);
+	buffer_give(&worker->buffers, &c->in);
+	buffer_give(&worker->buffers, &c->out);
+	fd_close(&c->watch.fd);
+	connection_set_state(c, CONNECTION_FREE);
+	c->next = worker->vacant;
+	worker->vacant = c;
+	worker->open--;
+	atomic_store_explicit(&worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
+	count_outcome(worker, outcome, c->late);
+}
+
+void connections_cut(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->touched; i++) {
+		struct connection *c = &worker->connections[i];
+
+		if (c->state != CONNECTION_FREE)
+			connection_close(c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : OUTCOME_CUT);
+	}
+}
+
+bool connection_draining(const struct connection *c)
+{
+	return c->worker->phase != PHASE_SERVING;
+}
+
+int64_t connection_now(const struct connection *c)
+{
+	return c->worker->now;
+}

@@ -1,0 +1,100 @@
+/*
+ * A connection: one slot in the worker's table, from accept to close.
+ *
+ * Its state says what it is owed when the lights go out:
+ *
+ *   FRESH ──first byte──► BUSY ──answer sent──► IDLE ──next request──► BUSY
+ *     │                    │                     │
+ *     └── deadline: 408 ───┴──── last answer ────┴──► LINGER ──end of file, or a short limit──► closed
+ *
+ *   FRESH   let in and has not spoken: it has until its deadline, then it is answered
+ *   BUSY    a request has begun or an answer is being sent: it is finished
+ *   IDLE    kept alive, with a promise of how long: the promise is kept, drain or not
+ *   LINGER  answered for good: our side is shut, and what the client still sends is read away, for closing with
+ *           unread input would reset the answer that is on its way
+ */
+#ifndef LASTCALL_CONNECTION_H
+#define LASTCALL_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "buffer.h"
+#include "loop.h"
+#include "wheel.h"
+
+struct worker;
+struct service;
+
+enum connection_state { CONNECTION_FREE, CONNECTION_FRESH, CONNECTION_BUSY, CONNECTION_IDLE, CONNECTION_LINGER };
+
+/* How a connection ended; each is counted. */
+enum outcome {
+	OUTCOME_ANSWERED,	/* in order, with all that it was owed */
+	OUTCOME_LEFT,		/* the client went away before it was answered */
+	OUTCOME_TIMEOUT,	/* a deadline of its own cut it in mid-answer */
+	OUTCOME_CUT,		/* we cut it: grace, QUIT */
+};
+
+#define CONNECTION_PRIVATE 256
+
+struct connection {
+	struct watch watch;
+	struct timer timer;
+	struct worker *worker;
+	const struct service *service;
+	void *options;			/* of the service; this process's own copy */
+	struct connection *next;	/* free list */
+	enum connection_state state;
+	bool answered;			/* it got a whole answer at least once */
+	bool late;			/* accepted after its listener was flagged: the receipt counts it */
+	struct buffer *in, *out;	/* NULL while empty */
+	union address_socket *peer;	/* in the worker's table */
+	_Alignas(16) unsigned char private[CONNECTION_PRIVATE]; /* the service's own, zeroed at open */
+};
+
+/* What reading and writing can come to. */
+enum transfer {
+	TRANSFER_SOME,	/* bytes were moved; there may be more */
+	TRANSFER_AGAIN,	/* not now: the loop will say when */
+	TRANSFER_END,	/* read: the client has shut its side */
+	TRANSFER_GONE,	/* the connection is broken */
+};
+
+/*
+ * Reads once into c->in, taking a buffer if there is none. TRANSFER_AGAIN also when the buffer is full. A short read
+ * means that there was no more: *drained is then set.
+ */
+enum transfer connection_read(struct connection *c, bool *drained);
+
+/* Writes c->out until it is empty (TRANSFER_SOME, the buffer given back), or AGAIN, or GONE. */
+enum transfer connection_flush(struct connection *c);
+
+/* Gives back the input buffer if nothing is in it. */
+void connection_rest(struct connection *c);
+
+/* Waits for LOOP_READ or LOOP_WRITE; 0 for neither. */
+void connection_want(struct connection *c, unsigned events);
+
+/* The one setter of the state; and the moment at which the service's expire() is called. */
+void connection_set_state(struct connection *c, enum connection_state state);
+void connection_deadline(struct connection *c, int64_t ms_from_now);
+
+/*
+ * Ends it after an answer: shuts our side, reads away what comes until the client closes. With clean true the client has said
+ * that it sends no more, and it is closed at once.
+ */
+void connection_finish(struct connection *c, bool clean);
+
+/* Closes it now. The slot is free from then on: touch it no more. */
+void connection_close(struct connection *c, enum outcome outcome);
+
+/* Whether the worker drains: then an answer announces that it is the last. */
+bool connection_draining(const struct connection *c);
+
+/* clock_ms() of this turn of the loop. */
+int64_t connection_now(const struct connection *c);
+
+#endif

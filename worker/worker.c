@@ -1,0 +1,258 @@
+/*
+ * The loop of a worker and its phases; see worker.h. One turn: wait, serve what is ready, run the timers, do what the
+ * phase asks for.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "access.h"
+#include "channel.h"
+#include "clock.h"
+#include "system.h"
+
+#define BEAT_MS 1000
+
+static void set_phase(struct worker *worker, enum worker_phase phase)
+{
+	worker->phase = phase;
+	if (phase != PHASE_SERVING)
+		atomic_store(&worker->self->state, SLOT_LEAVING);
+}
+
+/* ---- being replaced ---- */
+
+static void ask_for_successor(struct worker *worker)
+{
+	worker->enough_due = channel_send(worker->from->channel, CHANNEL_ENOUGH, 0) == -1;
+}
+
+void worker_count_request(struct worker *worker)
+{
+	slot_add(&worker->self->requests, 1);
+	if (worker->requests_left > 0 && --worker->requests_left == 0)
+		ask_for_successor(worker);
+}
+
+/* Up to an eighth is taken off, a different part in each worker, so that not all are replaced at once. */
+static uint64_t jittered(int64_t max_requests)
+{
+	uint64_t most = (uint64_t)max_requests;
+	unsigned seed = (unsigned)getpid() * 2654435761u;
+
+	return most < 8 ? most : most - (seed >> 8) % (most / 8);
+}
+
+/* ---- orders ---- */
+
+static void become_orphan(struct worker *worker)
+{
+	log_write(worker->log, LOG_ERROR, "worker %u (pid %ld): the master died; closing its listeners and draining",
+	    worker->from->slot, (long)getpid());
+	set_phase(worker, PHASE_ORPHANED);
+	worker->grace_ends = worker->now + worker->config->grace;
+	acceptors_begin_closing(worker);
+}
+
+static void begin_cut(struct worker *worker)
+{
+	if (worker->phase == PHASE_CUTTING)
+		return;
+	if (worker->phase < PHASE_STOPPING)
+		set_phase(worker, PHASE_STOPPING); /* what is cut is counted */
+	acceptors_release_all(worker);
+	connections_cut(worker);
+	set_phase(worker, PHASE_CUTTING);
+}
+
+static void begin_retirement(struct worker *worker)
+{
+	if (worker->phase != PHASE_SERVING)
+		return;
+	set_phase(worker, PHASE_RETIRING);
+	acceptors_leave(worker);
+}
+
+/* The drain pipe has ended. What it means was said before, in the generation's word. */
+static void drain_ready(struct watch *watch, unsigned events)
+{
+	struct worker *worker = container_of(watch, struct worker, drain);
+	const struct handover *from = worker->from;
+
+	(void)events;
+	worker->now = clock_ms();
+	loop_watch(worker->loop, watch, 0);
+	switch (atomic_load(&from->scoreboard->generations[from->generation])) {
+	case ORDER_NONE:
+		become_orphan(worker);
+		break;
+	case ORDER_RETIRE:
+		begin_retirement(worker);
+		break;
+	case ORDER_STOP:
+		set_phase(worker, PHASE_STOPPING);
+		break;
+	default:
+		begin_cut(worker);
+	}
+}
+
+static void channel_ready(struct watch *watch, unsigned events)
+{
+	struct worker *worker = container_of(watch, struct worker, channel);
+	struct channel_message message;
+	int got;
+
+	(void)events;
+	while ((got = channel_receive(watch->fd, &message)) == 1) {
+		if (message.type == CHANNEL_RETIRE)
+			begin_retirement(worker);
+	}
+	if (got == -1) /* the master died; the drain pipe says so too, and decides */
+		loop_watch(worker->loop, watch, 0);
+}
+
+/* The bell: somebody wants us to look at the words and to try to accept. */
+static void bell_ready(struct watch *watch, unsigned events)
+{
+	struct worker *worker = container_of(watch, struct worker, bell);
+	const struct handover *from = worker->from;
+	uint32_t hint;
+
+	(void)events;
+	system_hush(watch->fd);
+	worker->now = clock_ms();
+	atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
+	if (atomic_load(&from->scoreboard->generations[from->generation]) == ORDER_CUT) {
+		begin_cut(worker);
+		return;
+	}
+	hint = atomic_exchange(&worker->self->hint, HINT_NONE);
+	acceptors_look(worker, hint);
+}
+
+/* ---- a turn ---- */
+
+/* Does what the phase asks for. Returns when the next turn is due at the latest. */
+static int64_t step(struct worker *worker)
+{
+	int64_t next = acceptors_return(worker);
+
+	if (worker->phase == PHASE_ORPHANED) {
+		next = clock_earlier(next, acceptors_step_closing(worker));
+		if (worker->now >= worker->grace_ends)
+			begin_cut(worker);
+		next = clock_earlier(next, worker->grace_ends);
+	}
+	if (worker->enough_due)
+		ask_for_successor(worker);
+	access_log_flush_all(worker);
+	return next;
+}
+
+static bool is_done(const struct worker *worker)
+{
+	return worker->phase != PHASE_SERVING && worker->open == 0 && worker->acceptors_open == 0;
+}
+
+static void run(struct worker *worker)
+{
+	while (!is_done(worker)) {
+		int64_t next = clock_earlier(step(worker), wheel_next(&worker->wheel));
+
+		if (is_done(worker))
+			return;
+		next = clock_earlier(next, worker->now + BEAT_MS);
+		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0) == -1)
+			log_write(worker->log, LOG_ERROR, "worker %u: waiting for events: %s",
+			    worker->from->slot, strerror(errno));
+		worker->now = clock_ms();
+		atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
+		wheel_run(&worker->wheel, worker->now);
+	}
+}
+
+/* ---- beginning ---- */
+
+static int start_services(struct worker *worker, char *why, size_t size)
+{
+	for (struct service_config *at = worker->config->services; at != NULL; at = at->next) {
+		const struct service *service = service_of(at->kind);
+		char reason[256];
+
+		if (service->start != NULL && service->start(worker, at->options, reason, sizeof reason) == -1) {
+			snprintf(why, size, "service %s: %s", at->name, reason);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int open_all(struct worker *worker, char *why, size_t size)
+{
+	const struct handover *from = worker->from;
+
+	wheel_init(&worker->wheel, worker->now);
+	worker->loop = loop_open((size_t)worker->config->max_connections + from->listeners_count + 64);
+	if (worker->loop == NULL || connections_open(worker) == -1 ||
+	    loop_watch(worker->loop, &worker->drain, LOOP_READ) == -1 ||
+	    loop_watch(worker->loop, &worker->channel, LOOP_READ) == -1 ||
+	    loop_watch(worker->loop, &worker->bell, LOOP_READ) == -1) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	if (start_services(worker, why, size) == -1)
+		return -1;
+	if (acceptors_open(worker) == -1) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* An orphan has nobody to tell what its drain did but the log. */
+static void say_last_words(const struct worker *worker)
+{
+	const struct slot *self = worker->self;
+
+	log_write(worker->log, LOG_NOTICE, "worker %u (pid %ld): drained without the master: %llu answered, "
+	    "%llu of them from the queue, %llu cut", worker->from->slot, (long)getpid(),
+	    (unsigned long long)slot_read(&self->answered), (unsigned long long)slot_read(&self->queued),
+	    (unsigned long long)slot_read(&self->cut));
+}
+
+int worker_run(const struct handover *handover)
+{
+	struct worker worker = {
+		.from = handover,
+		.config = handover->config,
+		.log = handover->log,
+		.self = &handover->scoreboard->slots[handover->slot],
+		.now = clock_ms(),
+		.drain = {.fd = handover->drain, .ready = drain_ready},
+		.channel = {.fd = handover->channel, .ready = channel_ready},
+		.bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
+		.requests_left = jittered(handover->config->max_requests),
+		.reserve = -1,
+	};
+	char why[384];
+
+	atomic_store(&worker.self->state, SLOT_STARTING);
+	if (open_all(&worker, why, sizeof why) == -1) {
+		log_write(worker.log, LOG_ERROR, "worker %u: cannot start: %s", handover->slot, why);
+		return STATUS_USAGE;
+	}
+	atomic_store(&worker.self->beat, worker.now);
+	atomic_store(&worker.self->state, SLOT_SERVING);
+	channel_send(handover->channel, CHANNEL_READY, 0);
+	run(&worker);
+	access_log_flush_all(&worker);
+	/* Whether the master lives is no longer to be read off the phase: a cut hides it. */
+	if (worker.grace_ends != 0)
+		say_last_words(&worker);
+	return STATUS_DONE;
+}
