@@ -1,0 +1,458 @@
+/*
+ * The loop of the master and its states. Everything that happens is an event that wakes the loop; what follows from
+ * it is decided in reconcile().
+ */
+#include "master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "descriptor.h"
+#include "directive.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "pidfile.h"
+#include "pool.h"
+#include "privilege.h"
+#include "scoreboard.h"
+#include "signals.h"
+
+#define CUT_MS 1000 /* from the order to end to SIGKILL */
+
+enum master_state { MASTER_STARTING, MASTER_SERVING, MASTER_CLOSING, MASTER_DRAINING, MASTER_CUTTING, MASTER_DONE };
+
+struct master {
+	struct config *config;
+	struct announce announce;
+	enum master_state state;
+	struct log log;
+	struct loop *loop;
+	struct watch signals;
+	struct scoreboard scoreboard;
+	struct listeners listeners;
+	struct privilege privilege;
+	struct pool pool;
+	struct pidfile pidfile;
+
+	int64_t stop_begun;	/* ms */
+	int64_t deadline;	/* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
+	bool failed;		/* it stops because it cannot serve */
+	bool interrupted;	/* INT came once */
+	bool killed;		/* SIGKILL was sent to who was left */
+};
+
+/* Signals that the master hears. HUP, USR1 and USR2 have their rows in handle_signals. */
+static const int heard[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1,
+    SIGUSR2, 0};
+
+static void set_state(struct master *master, enum master_state state)
+{
+	master->state = state;
+}
+
+/* ---- announcing ---- */
+
+static void announce_line(const struct master *master, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void announce_line(const struct master *master, const char *format, ...)
+{
+	char line[ADDRESS_TEXT * 3];
+	va_list arguments;
+	int length;
+
+	va_start(arguments, format);
+	length = vsnprintf(line, sizeof line - 1, format, arguments);
+	va_end(arguments);
+	if (length > (int)sizeof line - 2)
+		length = (int)sizeof line - 2;
+	line[length++] = '\n';
+	/* Nobody listening is no reason not to serve. */
+	if (master->announce.lines)
+		log_put(STDOUT_FILENO, line, (size_t)length);
+	if (master->announce.ready_fd >= 0)
+		log_put(master->announce.ready_fd, line, (size_t)length);
+}
+
+static void announce_listeners(struct master *master)
+{
+	char url[ADDRESS_TEXT + 16];
+
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		const struct listener *listener = &master->listeners.all[i];
+
+		listener_url(listener, url, sizeof url);
+		announce_line(master, "listening %s %s%s%s", listener->text, listener->service->name,
+		    url[0] ? " " : "", url);
+	}
+}
+
+static void leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null == -1)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	if (isatty(STDERR_FILENO))
+		dup2(null, STDERR_FILENO);
+	fd_close(&null);
+}
+
+static void became_ready(struct master *master)
+{
+	set_state(master, MASTER_SERVING);
+	announce_line(master, "ready %ld", (long)getpid());
+	fd_close(&master->announce.ready_fd);
+	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu workers%s%s", (long)getpid(),
+	    master->pool.wanted, master->privilege.change ? " as " : "",
+	    master->privilege.change ? master->privilege.user : "");
+	if (master->announce.parent < 0)
+		return;
+	fd_write_all(master->announce.parent, "r", 1);
+	fd_close(&master->announce.parent);
+	master->announce.lines = false;
+	leave_terminal();
+}
+
+/* ---- stopping ---- */
+
+static void begin_stop(struct master *master, int64_t now, const char *why)
+{
+	if (master->state >= MASTER_CLOSING)
+		return;
+	log_write(&master->log, LOG_NOTICE, "last call: %s", why);
+	set_state(master, MASTER_CLOSING);
+	master->stop_begun = now;
+	master->deadline = now + master->config->grace;
+	/* The flags first: what accept says from here on is understood by whoever hears it. */
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		listener_unlink(&master->listeners.all[i]);
+		closing_begin(&master->listeners.all[i].closing, now, master->config->settle);
+	}
+	pool_stop(&master->pool);
+}
+
+static void begin_cut(struct master *master, int64_t now, const char *why)
+{
+	if (master->state == MASTER_CUTTING || master->state == MASTER_DONE)
+		return;
+	if (master->state < MASTER_CLOSING)
+		begin_stop(master, now, why);
+	else
+		log_write(&master->log, LOG_WARNING, "%s: cutting what is still open", why);
+	for (size_t i = 0; i < master->listeners.count; i++)
+		master->listeners.all[i].cut += closing_force(&master->listeners.all[i].closing);
+	pool_cut(&master->pool);
+	set_state(master, MASTER_CUTTING);
+	master->deadline = now + CUT_MS;
+}
+
+/*
+ * Moves every listener on. Returns true when all are released, and sets *next to when one wants to be looked at.
+ */
+static bool close_listeners(struct master *master, int64_t now, int64_t *next)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		struct listener *listener = &master->listeners.all[i];
+		struct closing *closing = &listener->closing;
+		enum closing_state before = closing->state;
+
+		*next = clock_earlier(*next, closing_step(closing, now));
+		if (closing->state >= CLOSING_GATED && before < CLOSING_GATED)
+			log_write(&master->log, LOG_INFO, "%s: gate: %s", listener->text,
+			    gate_way_name(closing->way));
+		if (closing->state == CLOSING_RELEASED && before != CLOSING_RELEASED) {
+			log_write(&master->log, LOG_INFO, "%s: closed after %lld ms", listener->text,
+			    (long long)(now - closing->begun));
+			if (closing->handshakes_left > 0)
+				log_write(&master->log, LOG_WARNING,
+				    "%s: %d handshakes had not ended within settle", listener->text,
+				    closing->handshakes_left);
+			pool_ring(&master->pool);
+		}
+		all = all && closing->state == CLOSING_RELEASED;
+		/* Our copy outlives those of the workers: their death must not reset the queue. */
+		if (closing->state == CLOSING_RELEASED && !listener_held(listener)) {
+			fd_close(&listener->fd);
+			master->listeners.handover[i].fd = -1;
+		}
+	}
+	return all;
+}
+
+static void finish(struct master *master)
+{
+	struct pool_totals *totals = &master->pool.totals;
+
+	for (size_t i = 0; i < master->listeners.count; i++)
+		totals->cut += (uint64_t)master->listeners.all[i].cut;
+	set_state(master, MASTER_DONE);
+}
+
+/* What the stop did, for people: true to the numbers, and short when nothing went wrong. */
+static void write_receipt(const struct master *master, char *out, size_t size)
+{
+	const struct pool_totals *totals = &master->pool.totals;
+	int n = snprintf(out, size, "drained in %lld ms: %llu answered, %llu of them from the queue",
+	    (long long)(clock_ms() - master->stop_begun), (unsigned long long)totals->answered,
+	    (unsigned long long)totals->queued);
+
+	if (totals->left > 0 && n > 0 && (size_t)n < size)
+		n += snprintf(out + n, size - (size_t)n, ", %llu left by themselves",
+		    (unsigned long long)totals->left);
+	if (n > 0 && (size_t)n < size)
+		snprintf(out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
+}
+
+/* ---- what should be, against what is ---- */
+
+/* Returns when to look again. */
+static int64_t reconcile(struct master *master, int64_t now)
+{
+	int64_t next = CLOCK_NEVER;
+
+	if (master->state == MASTER_STARTING && pool_is_ready(&master->pool))
+		became_ready(master);
+	if (master->state < MASTER_CLOSING && pool_is_hopeless(&master->pool)) {
+		master->failed = true;
+		begin_stop(master, now, "no worker can start");
+	}
+	if (master->state == MASTER_CLOSING || master->state == MASTER_DRAINING) {
+		if (now >= master->deadline)
+			begin_cut(master, now, "grace is over");
+		else if (master->failed && master->pool.living == 0)
+			begin_cut(master, now, "nobody is left to serve");
+	}
+	if (master->state == MASTER_CLOSING || master->state == MASTER_DRAINING) {
+		if (close_listeners(master, now, &next))
+			set_state(master, MASTER_DRAINING);
+		else if (master->pool.living == 0)
+			pool_start_drainer(&master->pool, now);
+	}
+	if (master->state == MASTER_CUTTING && now >= master->deadline && !master->killed) {
+		pool_kill(&master->pool);
+		master->killed = true;
+		master->deadline = CLOCK_NEVER;
+	}
+	next = clock_earlier(next, pool_reconcile(&master->pool, now));
+	if (master->pool.living == 0 &&
+	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
+		finish(master);
+	return clock_earlier(next, master->deadline);
+}
+
+/* ---- events ---- */
+
+static void handle_signals(struct master *master, int64_t now)
+{
+	if (signals_take(SIGCHLD))
+		pool_reap(&master->pool, now);
+	if (signals_take(SIGQUIT))
+		begin_cut(master, now, "QUIT");
+	if (signals_take(SIGTERM))
+		begin_stop(master, now, "TERM");
+	if (signals_take(SIGINT)) {
+		if (master->interrupted)
+			begin_cut(master, now, "a second INT");
+		else
+			begin_stop(master, now, "INT");
+		master->interrupted = true;
+	}
+	if (signals_take(SIGTTIN) && pool_want(&master->pool, master->pool.wanted + 1))
+		log_write(&master->log, LOG_NOTICE, "TTIN: %zu workers", master->pool.wanted);
+	if (signals_take(SIGTTOU) && pool_want(&master->pool, master->pool.wanted - 1))
+		log_write(&master->log, LOG_NOTICE, "TTOU: %zu workers", master->pool.wanted);
+	if (signals_take(SIGHUP))
+		log_write(&master->log, LOG_WARNING, "HUP: this version cannot reload; going on as before");
+	if (signals_take(SIGUSR1))
+		log_write(&master->log, LOG_WARNING, "USR1: this version cannot reopen logs; going on as before");
+	if (signals_take(SIGUSR2))
+		log_write(&master->log, LOG_WARNING, "USR2: this version cannot upgrade; going on as before");
+}
+
+static void signals_ready(struct watch *watch, unsigned events)
+{
+	(void)watch;
+	(void)events;
+	signals_clear();
+}
+
+static void run_loop(struct master *master)
+{
+	while (master->state != MASTER_DONE) {
+		int64_t now = clock_ms();
+		int64_t next;
+
+		handle_signals(master, now);
+		next = reconcile(master, now);
+		if (master->state == MASTER_DONE)
+			return;
+		if (loop_wait(master->loop, next == CLOCK_NEVER ? -1 : next > now ? next - now : 0) == -1)
+			log_write(&master->log, LOG_ERROR, "waiting for events: %s", strerror(errno));
+	}
+}
+
+/* ---- beginning and end ---- */
+
+/* In a child: what is the master's alone. */
+static void detach(void *owner)
+{
+	struct master *master = owner;
+
+	pidfile_detach(&master->pidfile);
+	fd_close(&master->announce.ready_fd);
+	fd_close(&master->announce.parent);
+	loop_close(master->loop);
+}
+
+/* Says why it does not start, where the person who started it looks: on standard error. Returns status. */
+static int refuse(const char *why, int status)
+{
+	fprintf(stderr, "lastcall: error: %s\n", why);
+	return status;
+}
+
+static int prepare_services(const struct config *config, char *why, size_t size)
+{
+	for (struct service_config *at = config->services; at != NULL; at = at->next) {
+		char reason[384];
+
+		if (at->kind->prepare != NULL && at->kind->prepare(at->options, reason, sizeof reason) == -1) {
+			snprintf(why, size, "service %s: %s", at->name, reason);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void release_services(const struct config *config)
+{
+	for (struct service_config *at = config->services; at != NULL; at = at->next) {
+		if (at->kind->release != NULL)
+			at->kind->release(at->options);
+	}
+}
+
+static int open_log(struct master *master, char *why, size_t size)
+{
+	const char *path = master->config->error_log;
+
+	master->log = (struct log){.fd = STDERR_FILENO, .level = (enum log_level)master->config->log_level};
+	if (path == NULL)
+		return 0;
+	master->log.fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	if (master->log.fd == -1) {
+		snprintf(why, size, "error-log %s: %s", path, strerror(errno));
+		master->log.fd = STDERR_FILENO;
+		return -1;
+	}
+	master->log.stamped = true;
+	return 0;
+}
+
+static size_t workers_wanted(const struct config *config)
+{
+	long cpus;
+
+	if (config->workers != DIRECTIVE_AUTO)
+		return (size_t)config->workers;
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	return cpus < 1 ? 1 : cpus > 256 ? 256 : (size_t)cpus;
+}
+
+/* Opens all that is open before the first worker. Returns 0, or an exit status with why. */
+static int open_all(struct master *master, char *why, size_t size)
+{
+	struct config *config = master->config;
+	struct pool *pool = &master->pool;
+	size_t workers = workers_wanted(config);
+
+	if (open_log(master, why, size) == -1 || privilege_resolve(&master->privilege, config, why, size) == -1)
+		return STATUS_USAGE;
+	if (config->pid_file != NULL && pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
+		return STATUS_FAILED;
+	*pool = (struct pool){
+		.config = config,
+		.log = &master->log,
+		.loop = master->loop,
+		.scoreboard = &master->scoreboard,
+		.listeners = &master->listeners,
+		.privilege = &master->privilege,
+		.detach = detach,
+		.owner = master,
+	};
+	if (pool_open(pool, workers) == -1) {
+		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
+		return STATUS_FAILED;
+	}
+	if (prepare_services(config, why, size) == -1)
+		return STATUS_FAILED;
+	if (listeners_open(&master->listeners, config, &master->scoreboard, why, size) == -1)
+		return STATUS_FAILED;
+	if (privilege_raise_descriptors(&config->max_connections,
+		master->listeners.count + pool->capacity * 3 + 64, why, size) == -1)
+		return STATUS_FAILED;
+	return 0;
+}
+
+static void close_all(struct master *master)
+{
+	listeners_close(&master->listeners);
+	release_services(master->config);
+	pool_close(&master->pool);
+	pidfile_close(&master->pidfile);
+	loop_close(master->loop);
+	fd_close(&master->announce.ready_fd);
+	if (master->log.fd != STDERR_FILENO)
+		fd_close(&master->log.fd);
+}
+
+int master_run(struct config *config, const struct announce *announce)
+{
+	struct master master = {
+		.config = config,
+		.announce = *announce,
+		.state = MASTER_STARTING,
+		.deadline = CLOCK_NEVER,
+		.pidfile = {.fd = -1},
+		.signals = {.fd = -1, .ready = signals_ready},
+		.log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
+		.scoreboard = {.fd = -1},
+	};
+	char why[512] = "", receipt[256];
+	int status;
+
+	/* Signals first: one that comes while we start is an orderly stop too. */
+	signal(SIGPIPE, SIG_IGN);
+	master.signals.fd = signals_open(heard);
+	master.loop = loop_open(1024);
+	if (master.signals.fd == -1 || master.loop == NULL ||
+	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1)
+		return refuse(strerror(errno), STATUS_FAILED);
+	status = open_all(&master, why, sizeof why);
+	if (status != 0) {
+		refuse(why, status);
+		close_all(&master);
+		return status;
+	}
+	announce_listeners(&master);
+	run_loop(&master);
+	write_receipt(&master, receipt, sizeof receipt);
+	status = master.failed ? STATUS_FAILED : master.pool.totals.cut > 0 ? STATUS_CUT : STATUS_DONE;
+	log_write(&master.log, LOG_NOTICE, "%s", receipt);
+	pidfile_say(&master.pidfile, status, receipt);
+	close_all(&master);
+	return status;
+}

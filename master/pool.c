@@ -1,0 +1,596 @@
+/*
+ * Supervision: forks workers, listens to their hearts, reaps and replaces them. Decisions are made in
+ * pool_reconcile and in what it calls, never where an event comes in.
+ *
+ * Only pids of children that were not reaped yet are signalled, so a pid can never mean somebody else.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "clock.h"
+#include "descriptor.h"
+#include "signals.h"
+#include "system.h"
+
+#define WORKERS_MAX 256
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 30000
+#define SOUND_MS 10000		/* a worker that lived as long was no failure */
+#define WATCH_MS 1000		/* between looks at the hearts, which beat once a second */
+#define LATE_MS 2500		/* a heart is late: tell the siblings to try */
+#define ABORT_MS 1000		/* from SIGABRT to SIGKILL */
+
+static void channel_ready(struct watch *watch, unsigned events);
+
+static unsigned slot_of(const struct pool *pool, const struct worker_process *worker)
+{
+	return (unsigned)(worker - pool->workers);
+}
+
+static void set_state(struct worker_process *worker, enum worker_state state)
+{
+	worker->state = state;
+}
+
+int pool_open(struct pool *pool, size_t wanted)
+{
+	pool->capacity = wanted * 2 + 32;
+	pool->drain[0] = pool->drain[1] = -1;
+	pool->workers = calloc(pool->capacity, sizeof *pool->workers);
+	pool->seats = calloc(WORKERS_MAX, sizeof *pool->seats);
+	pool->ropes = calloc(pool->capacity, sizeof *pool->ropes);
+	pool->ears = calloc(pool->capacity, sizeof *pool->ears);
+	if (pool->workers == NULL || pool->seats == NULL || pool->ropes == NULL || pool->ears == NULL)
+		return -1;
+	for (size_t i = 0; i < pool->capacity; i++)
+		pool->ropes[i] = pool->ears[i] = -1;
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		pool->seats[i] = (struct seat){.worker = -1, .successor = -1};
+	for (size_t i = 0; i < pool->capacity; i++) {
+		pool->workers[i] = (struct worker_process){
+			.pool = pool,
+			.seat = -1,
+			.channel = {.fd = -1, .ready = channel_ready},
+		};
+		if (system_bell(&pool->ropes[i], &pool->ears[i]) == -1)
+			return -1;
+	}
+	if (scoreboard_open(pool->scoreboard, pool->capacity) == -1)
+		return -1;
+	pool->wanted = wanted;
+	return fd_pipe(pool->drain);
+}
+
+void pool_close(struct pool *pool)
+{
+	for (size_t i = 0; pool->ropes != NULL && pool->ears != NULL && i < pool->capacity; i++) {
+		if (pool->ears[i] != pool->ropes[i])
+			fd_close(&pool->ears[i]);
+		fd_close(&pool->ropes[i]);
+	}
+	fd_close(&pool->drain[0]);
+	fd_close(&pool->drain[1]);
+	free(pool->workers);
+	free(pool->seats);
+	free(pool->ropes);
+	free(pool->ears);
+	pool->workers = NULL;
+	pool->capacity = 0;
+	scoreboard_close(pool->scoreboard);
+}
+
+static void ring(struct pool *pool, unsigned slot)
+{
+	atomic_store(&pool->scoreboard->slots[slot].hint, HINT_ALL);
+	system_ring(pool->ropes[slot]);
+}
+
+void pool_ring(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT)
+			ring(pool, (unsigned)i);
+	}
+}
+
+/* ---- birth ---- */
+
+/* In the child: closes what is the master's, and runs the worker. */
+static void be_worker(struct pool *pool, struct worker_process *self, int channel)
+{
+	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
+	    SIGTTOU, SIGPIPE, 0};
+	struct handover handover = {
+		.config = pool->config,
+		.scoreboard = pool->scoreboard,
+		.slot = slot_of(pool, self),
+		.generation = pool->generation,
+		.drain = pool->drain[0],
+		.channel = channel,
+		.bells = pool->ropes,
+		.bell_ears = pool->ears,
+		.bells_count = pool->capacity,
+		.listeners = pool->listeners->handover,
+		.listeners_count = pool->listeners->count,
+		.log = pool->log,
+	};
+	char why[256];
+
+	signals_detach(deaf_to);
+	pool->detach(pool->owner);
+	/* A sibling that kept the write end would hide the end of the drain pipe from everybody. */
+	fd_close(&pool->drain[1]);
+	for (size_t i = 0; i < pool->capacity; i++)
+		fd_close(&pool->workers[i].channel.fd);
+	if (privilege_drop(pool->privilege, pool->config, why, sizeof why) == -1) {
+		log_write(pool->log, LOG_ERROR, "worker %u: %s", handover.slot, why);
+		_exit(STATUS_USAGE);
+	}
+	system_wake_on_parent_death();
+	_exit(worker_run(&handover));
+}
+
+static struct worker_process *vacant(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state == WORKER_VACANT)
+			return &pool->workers[i];
+	}
+	return NULL;
+}
+
+/* How long the next start waits after that many failures in a row: not at all after the first. */
+static int64_t back_off(unsigned failures)
+{
+	int64_t delay = BACKOFF_FIRST_MS;
+
+	if (failures <= 1)
+		return 0;
+	for (unsigned i = 2; i < failures && delay < BACKOFF_MAX_MS; i++)
+		delay *= 2;
+	return delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS;
+}
+
+static void fork_failed(struct pool *pool, struct seat *seat, int64_t now)
+{
+	pool->totals.fork_failures++;
+	seat->failures += seat->failures == 0 ? 2 : 1; /* a fork that failed is not tried again at once */
+	seat->not_before = now + back_off(seat->failures);
+	if (!pool->fork_failing)
+		log_write(pool->log, LOG_ERROR, "cannot start a worker: %s; %zu go on, trying again",
+		    strerror(errno), pool->living);
+	pool->fork_failing = true;
+}
+
+/* Starts a worker for a seat. Returns its place, or -1 when it could not be (the seat then waits). */
+static int spawn(struct pool *pool, struct seat *seat, int64_t now)
+{
+	struct worker_process *worker = vacant(pool);
+	unsigned slot;
+	int ends[2];
+	sigset_t old;
+	pid_t pid;
+
+	if (worker == NULL) {
+		errno = ENOSPC;
+		fork_failed(pool, seat, now);
+		return -1;
+	}
+	slot = slot_of(pool, worker);
+	if (fd_pair(ends) == -1) {
+		fork_failed(pool, seat, now);
+		return -1;
+	}
+	slot_clear(&pool->scoreboard->slots[slot]);
+	system_hush(pool->ears[slot]);
+	signals_block(&old);
+	pid = fork();
+	if (pid == 0) {
+		fd_close(&ends[0]);
+		be_worker(pool, worker, ends[1]);
+	}
+	signals_unblock(&old);
+	fd_close(&ends[1]);
+	if (pid == -1) {
+		fd_close(&ends[0]);
+		fork_failed(pool, seat, now);
+		return -1;
+	}
+	pool->fork_failing = false;
+	pool->living++;
+	worker->pid = pid;
+	worker->seat = -1;
+	worker->born = worker->beat_at = now;
+	worker->beat = 0;
+	worker->late = worker->retire_due = false;
+	worker->channel.fd = ends[0];
+	set_state(worker, WORKER_STARTING);
+	for (size_t i = 0; i < pool->listeners->count; i++) {
+		if (pool->listeners->all[i].fd >= 0)
+			listener_hold(&pool->listeners->all[i], slot, true);
+	}
+	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
+		log_write(pool->log, LOG_ERROR, "cannot watch worker %u: %s", slot, strerror(errno));
+	return (int)slot;
+}
+
+/* ---- what workers say ---- */
+
+static void retire(struct pool *pool, struct worker_process *worker)
+{
+	worker->seat = -1;
+	worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
+	if (worker->state != WORKER_ABORTED)
+		set_state(worker, WORKER_RETIRING);
+	log_write(pool->log, LOG_INFO, "worker %u (pid %ld) retires", slot_of(pool, worker),
+	    (long)worker->pid);
+}
+
+static void became_ready(struct pool *pool, struct worker_process *worker)
+{
+	struct seat *seat;
+
+	if (worker->state != WORKER_STARTING)
+		return;
+	set_state(worker, WORKER_SERVING);
+	if (worker->seat < 0)
+		return;
+	seat = &pool->seats[worker->seat];
+	if (seat->successor == (int)slot_of(pool, worker)) {
+		if (seat->worker >= 0)
+			retire(pool, &pool->workers[seat->worker]);
+		seat->worker = seat->successor;
+		seat->successor = -1;
+	}
+}
+
+static void wants_successor(struct pool *pool, const struct worker_process *worker)
+{
+	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker))
+		pool->seats[worker->seat].successor_due = true;
+}
+
+static void channel_ready(struct watch *watch, unsigned events)
+{
+	struct worker_process *worker = container_of(watch, struct worker_process, channel);
+	struct pool *pool = worker->pool;
+	struct channel_message message;
+	int got;
+
+	(void)events;
+	while ((got = channel_receive(watch->fd, &message)) == 1) {
+		if (message.type == CHANNEL_READY)
+			became_ready(pool, worker);
+		else if (message.type == CHANNEL_ENOUGH)
+			wants_successor(pool, worker);
+		else if (message.type == CHANNEL_RELEASED && message.index < pool->listeners->count)
+			listener_hold(&pool->listeners->all[message.index], slot_of(pool, worker), false);
+	}
+	if (got == -1) /* it is gone or talks nonsense: its death, or the watchdog, decides */
+		loop_watch(pool->loop, watch, 0);
+}
+
+/* ---- death ---- */
+
+static void count_slot(struct pool *pool, unsigned slot, bool orderly)
+{
+	const struct slot *numbers = &pool->scoreboard->slots[slot];
+	uint64_t held = atomic_load(&numbers->connections);
+	bool stopping = pool->order >= ORDER_STOP;
+
+	/* What a worker could not hold it did not hold. */
+	if (orderly || held > (uint64_t)pool->config->max_connections)
+		held = orderly ? 0 : (uint64_t)pool->config->max_connections;
+	pool->totals.accepted += slot_read(&numbers->accepted);
+	pool->totals.requests += slot_read(&numbers->requests);
+	pool->totals.queued += slot_read(&numbers->queued);
+	pool->totals.answered += slot_read(&numbers->answered);
+	pool->totals.left += slot_read(&numbers->left);
+	pool->totals.cut += slot_read(&numbers->cut);
+	if (stopping)
+		pool->totals.cut += held;
+	else
+		pool->totals.lost += held;
+}
+
+static void log_death(struct pool *pool, const struct worker_process *worker, int status,
+    int64_t now, const char *next)
+{
+	unsigned slot = slot_of(pool, worker);
+	unsigned held = atomic_load(&pool->scoreboard->slots[slot].connections);
+	double lived = (double)(now - worker->born) / 1000;
+
+	if (WIFSIGNALED(status))
+		log_write(pool->log, LOG_WARNING,
+		    "worker %u (pid %ld) was killed by signal %d (%s) after %.1f s, %u connections lost%s",
+		    slot, (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)), lived, held,
+		    next);
+	else
+		log_write(pool->log, LOG_WARNING,
+		    "worker %u (pid %ld) exited with status %d after %.1f s, %u connections lost%s", slot,
+		    (long)worker->pid, WEXITSTATUS(status), lived, held, next);
+}
+
+/* An empty seat after a death that nobody asked for: how soon it is filled again. */
+static void seat_failed(struct pool *pool, struct seat *seat, const struct worker_process *worker,
+    int status, int64_t now)
+{
+	char next[64];
+	int64_t delay;
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE) {
+		seat->refused = true;
+		log_death(pool, worker, status, now, "; it can never start, so it is not started again");
+		return;
+	}
+	seat->failures = now - worker->born >= SOUND_MS ? 1 : seat->failures + 1;
+	delay = back_off(seat->failures);
+	seat->not_before = now + delay;
+	pool->totals.restarts++;
+	if (delay == 0)
+		snprintf(next, sizeof next, "; starting another");
+	else
+		snprintf(next, sizeof next, "; starting another in %.1f s", (double)delay / 1000);
+	log_death(pool, worker, status, now, next);
+}
+
+static void reaped(struct pool *pool, struct worker_process *worker, int status, int64_t now)
+{
+	unsigned slot = slot_of(pool, worker);
+	bool asked = worker->state == WORKER_RETIRING || pool->order >= ORDER_STOP;
+	bool orderly = asked && WIFEXITED(status) && WEXITSTATUS(status) != STATUS_FAILED;
+	struct seat *seat = worker->seat >= 0 ? &pool->seats[worker->seat] : NULL;
+
+	count_slot(pool, slot, orderly);
+	if (seat != NULL && seat->worker == (int)slot)
+		seat->worker = -1;
+	else if (seat != NULL && seat->successor == (int)slot)
+		seat->successor = -1;
+	if (seat != NULL && pool->order < ORDER_STOP)
+		seat_failed(pool, seat, worker, status, now);
+	else if (!orderly)
+		log_death(pool, worker, status, now, "");
+	loop_watch(pool->loop, &worker->channel, 0);
+	fd_close(&worker->channel.fd);
+	for (size_t i = 0; i < pool->listeners->count; i++)
+		listener_hold(&pool->listeners->all[i], slot, false);
+	set_state(worker, WORKER_VACANT);
+	worker->pid = 0;
+	worker->seat = -1;
+	pool->living--;
+	/* It may have been the one that was woken for a connection. */
+	pool_ring(pool);
+}
+
+static struct worker_process *find(struct pool *pool, pid_t pid)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].pid == pid)
+			return &pool->workers[i];
+	}
+	return NULL;
+}
+
+void pool_reap(struct pool *pool, int64_t now)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		struct worker_process *worker = find(pool, pid);
+
+		if (worker == NULL)
+			continue; /* an orphan that was given to us as process 1 */
+		if (!WIFSTOPPED(status)) {
+			reaped(pool, worker, status, now);
+			continue;
+		}
+		log_write(pool->log, LOG_WARNING, "worker %u (pid %ld) was stopped by signal %d (%s)",
+		    slot_of(pool, worker), (long)pid, WSTOPSIG(status), strsignal(WSTOPSIG(status)));
+		/* Nobody defers to it from here on, and a connection that it was woken for is taken by another. */
+		atomic_store(&pool->scoreboard->slots[slot_of(pool, worker)].state, SLOT_STOPPED);
+		pool_ring(pool);
+	}
+}
+
+/* ---- hearts ---- */
+
+static void watch_heart(struct pool *pool, struct worker_process *worker, int64_t now)
+{
+	unsigned slot = slot_of(pool, worker);
+	int64_t beat = atomic_load_explicit(&pool->scoreboard->slots[slot].beat, memory_order_relaxed);
+	int64_t silent;
+
+	if (beat != worker->beat) {
+		worker->beat = beat;
+		worker->beat_at = now;
+		worker->late = false;
+		return;
+	}
+	silent = now - worker->beat_at;
+	if (silent >= LATE_MS) {
+		worker->late = true;
+		pool_ring(pool);
+	}
+	if (worker->state == WORKER_ABORTED) {
+		if (silent >= pool->config->watchdog + ABORT_MS)
+			kill(worker->pid, SIGKILL);
+		return;
+	}
+	if (silent < pool->config->watchdog)
+		return;
+	pool->totals.watchdog_kills++;
+	log_write(pool->log, LOG_ERROR,
+	    "worker %u (pid %ld) has not beaten for %.1f s: the watchdog kills it", slot,
+	    (long)worker->pid, (double)silent / 1000);
+	kill(worker->pid, SIGABRT);
+	set_state(worker, WORKER_ABORTED);
+}
+
+/*
+ * Listens to every heart. Our own lateness (we were stopped, the machine slept) is not the workers': they get as
+ * much time again.
+ */
+static void watch_hearts(struct pool *pool, int64_t now)
+{
+	int64_t gap = now - pool->watched_at;
+
+	if (pool->watched_at != 0 && gap < WATCH_MS / 2)
+		return;
+	for (size_t i = 0; i < pool->capacity; i++) {
+		struct worker_process *worker = &pool->workers[i];
+
+		if (worker->state == WORKER_VACANT)
+			continue;
+		if (pool->watched_at != 0 && gap > 2 * WATCH_MS)
+			worker->beat_at += gap - WATCH_MS;
+		if (worker->beat_at > now)
+			worker->beat_at = now;
+		watch_heart(pool, worker, now);
+	}
+	pool->watched_at = now;
+}
+
+/* ---- what should be, against what is ---- */
+
+static void fill_seat(struct pool *pool, size_t number, int64_t now)
+{
+	struct seat *seat = &pool->seats[number];
+	int worker;
+
+	if (seat->refused || now < seat->not_before)
+		return;
+	if (seat->worker < 0 && seat->successor >= 0) {
+		/* The worker died before its successor was ready: that one takes the seat as it is. */
+		seat->worker = seat->successor;
+		seat->successor = -1;
+		seat->successor_due = false;
+		return;
+	}
+	if (seat->worker >= 0 && !(seat->successor_due && seat->successor < 0))
+		return;
+	worker = spawn(pool, seat, now);
+	if (worker < 0)
+		return;
+	pool->workers[worker].seat = (int)number;
+	if (seat->worker < 0)
+		seat->worker = worker;
+	else
+		seat->successor = worker;
+	seat->successor_due = false;
+}
+
+/* A seat that is no longer wanted. */
+static void clear_seat(struct pool *pool, struct seat *seat)
+{
+	if (seat->worker >= 0)
+		retire(pool, &pool->workers[seat->worker]);
+	if (seat->successor >= 0)
+		retire(pool, &pool->workers[seat->successor]);
+	*seat = (struct seat){.worker = -1, .successor = -1};
+}
+
+int64_t pool_reconcile(struct pool *pool, int64_t now)
+{
+	int64_t next = pool->living > 0 ? now + WATCH_MS : CLOCK_NEVER;
+
+	watch_hearts(pool, now);
+	for (size_t i = 0; i < pool->capacity; i++) {
+		struct worker_process *worker = &pool->workers[i];
+
+		if (worker->retire_due && worker->state != WORKER_VACANT)
+			worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
+	}
+	if (pool->order >= ORDER_STOP)
+		return next;
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		struct seat *seat = &pool->seats[i];
+
+		if (i >= pool->wanted) {
+			clear_seat(pool, seat);
+			continue;
+		}
+		fill_seat(pool, i, now);
+		if (!seat->refused && (seat->worker < 0 || seat->successor_due))
+			next = clock_earlier(next, seat->not_before > now ? seat->not_before : now + 1);
+	}
+	return pool->living > 0 ? clock_earlier(next, now + WATCH_MS) : next;
+}
+
+/* ---- what is wanted ---- */
+
+bool pool_want(struct pool *pool, size_t wanted)
+{
+	if (wanted == 0 || wanted > WORKERS_MAX || wanted * 2 > pool->capacity || pool->order >= ORDER_STOP)
+		return false;
+	pool->wanted = wanted;
+	return true;
+}
+
+static void give_order(struct pool *pool, enum order order)
+{
+	pool->order = order;
+	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)order);
+	/* The end of the pipe is what wakes them; the word, written before, says what it means. */
+	fd_close(&pool->drain[1]);
+}
+
+void pool_stop(struct pool *pool)
+{
+	if (pool->order < ORDER_STOP)
+		give_order(pool, ORDER_STOP);
+}
+
+void pool_cut(struct pool *pool)
+{
+	give_order(pool, ORDER_CUT);
+	pool_ring(pool);
+}
+
+void pool_kill(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT)
+			kill(pool->workers[i].pid, SIGKILL);
+	}
+}
+
+void pool_start_drainer(struct pool *pool, int64_t now)
+{
+	struct seat *seat = &pool->seats[0];
+
+	if (now < seat->not_before)
+		return;
+	seat->failures++;
+	seat->not_before = now + back_off(seat->failures + 1);
+	log_write(pool->log, LOG_NOTICE, "no worker is left to serve the queue: starting one");
+	spawn(pool, seat, now);
+}
+
+bool pool_is_ready(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->wanted; i++) {
+		const struct seat *seat = &pool->seats[i];
+
+		if (seat->worker < 0 || pool->workers[seat->worker].state == WORKER_STARTING)
+			return false;
+	}
+	return true;
+}
+
+bool pool_is_hopeless(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->wanted; i++) {
+		if (!pool->seats[i].refused)
+			return false;
+	}
+	return true;
+}

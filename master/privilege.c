@@ -1,0 +1,134 @@
+/*
+ * Drops what the workers must not have. Each step is checked, and a failure is fatal to the worker (a server
+ * that goes on as root because a call failed is the oldest hole there is).
+ */
+#include "privilege.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "directive.h"
+#include "system.h"
+
+#define CONNECTIONS_AUTO 4096
+#define CONNECTIONS_LEAST 16
+
+int privilege_resolve(struct privilege *privilege, const struct config *config, char *why,
+    size_t size)
+{
+	const char *name = config->user != NULL ? config->user : "nobody";
+	const struct passwd *user;
+	const struct group *group;
+
+	*privilege = (struct privilege){.uid = geteuid(), .gid = getegid()};
+	if (geteuid() != 0 && config->user == NULL && config->group == NULL)
+		return 0;
+	errno = 0;
+	user = getpwnam(name);
+	if (user == NULL) {
+		snprintf(why, size, "user \"%s\": %s", name, errno ? strerror(errno) : "there is no such user");
+		return -1;
+	}
+	privilege->uid = user->pw_uid;
+	privilege->gid = user->pw_gid;
+	snprintf(privilege->user, sizeof privilege->user, "%s", name);
+	if (config->group != NULL) {
+		group = getgrnam(config->group);
+		if (group == NULL) {
+			snprintf(why, size, "group \"%s\": there is no such group", config->group);
+			return -1;
+		}
+		privilege->gid = group->gr_gid;
+	}
+	privilege->change = geteuid() == 0;
+	if (privilege->change)
+		return 0;
+	if (config->user != NULL && privilege->uid != geteuid()) {
+		snprintf(why, size, "user \"%s\": only root can run its workers as somebody else", name);
+		return -1;
+	}
+	if (config->group != NULL && privilege->gid != getegid()) {
+		snprintf(why, size, "group \"%s\": only root can run its workers in another group",
+		    config->group);
+		return -1;
+	}
+	return 0;
+}
+
+static int change_user(const struct privilege *privilege)
+{
+	if (initgroups(privilege->user, privilege->gid) == -1 || setgid(privilege->gid) == -1 ||
+	    setuid(privilege->uid) == -1)
+		return -1;
+	/* Not one of them may be undone. */
+	if (privilege->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+int privilege_drop(const struct privilege *privilege, const struct config *config, char *why,
+    size_t size)
+{
+	rlim_t core = config->core_limit == DIRECTIVE_AUTO ? RLIM_INFINITY : (rlim_t)config->core_limit;
+	struct rlimit limit;
+
+	/* What cannot be raised is left where it is. */
+	if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+		if (geteuid() == 0 && (core > limit.rlim_max || core == RLIM_INFINITY))
+			limit.rlim_max = core;
+		limit.rlim_cur = core < limit.rlim_max ? core : limit.rlim_max;
+		setrlimit(RLIMIT_CORE, &limit);
+	}
+	umask((mode_t)config->umask);
+	if (privilege->change && change_user(privilege) == -1) {
+		snprintf(why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));
+		return -1;
+	}
+	if (system_no_new_privileges() == -1) {
+		snprintf(why, size, "cannot set no_new_privs: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+int privilege_raise_descriptors(int64_t *max_connections, size_t others, char *why, size_t size)
+{
+	bool demanded = *max_connections != DIRECTIVE_AUTO;
+	int64_t connections = demanded ? *max_connections : CONNECTIONS_AUTO;
+	/* A connection may have a file open beside it. */
+	rlim_t need = (rlim_t)connections * 2 + others;
+	struct rlimit limit, raised;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return snprintf(why, size, "descriptor limit: %s", strerror(errno)), -1;
+	raised = limit;
+	if (raised.rlim_max != RLIM_INFINITY && raised.rlim_max < need)
+		raised.rlim_max = need;
+	if (raised.rlim_cur != RLIM_INFINITY && raised.rlim_cur < need)
+		raised.rlim_cur = need;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+		*max_connections = connections;
+		return 0;
+	}
+	limit.rlim_cur = limit.rlim_max; /* as far as we may */
+	setrlimit(RLIMIT_NOFILE, &limit);
+	connections = limit.rlim_max > others ? (int64_t)((limit.rlim_max - others) / 2) : 0;
+	if (demanded || connections < CONNECTIONS_LEAST) {
+		snprintf(why, size,
+		    "max-connections %lld needs %llu descriptors and the limit is %llu: raise it (ulimit -Hn, "
+		    "LimitNOFILE=) or lower max-connections to %lld",
+		    (long long)(demanded ? *max_connections : CONNECTIONS_LEAST), (unsigned long long)need,
+		    (unsigned long long)limit.rlim_max, (long long)connections);
+		return -1;
+	}
+	*max_connections = connections;
+	return 0;
+}
