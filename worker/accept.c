@@ -297,7 +297,7 @@ static int take(struct acceptor *acceptor, bool politely)
 	int taken = 0;
 
 	for (int tries = 0; tries < BATCH; tries++) {
-		union address_socket peer;
+		union address_socket peer = {.any.sa_family = AF_UNIX};
 		socklen_t length = sizeof peer;
 		int fd;
 
@@ -307,7 +307,6 @@ static int take(struct acceptor *acceptor, bool politely)
 		}
 		if ((politely || taken > 0) && defer(acceptor))
 			return taken;
-		peer.any.sa_family = AF_UNIX;
 		fd = system_accept(acceptor->watch.fd, &peer.any, &length);
 		if (fd == -1) {
 			int error = errno;

@@ -112,8 +112,11 @@ static void channel_ready(struct watch *watch, unsigned events)
 		if (message.type == CHANNEL_RETIRE)
 			begin_retirement(worker);
 	}
-	if (got == -1) /* the master died; the drain pipe says so too, and decides */
-		loop_watch(worker->loop, watch, 0);
+	if (got == 0)
+		return;
+	/* The master has died. The drain pipe says so too, unless it had ended before, by an order. */
+	loop_watch(worker->loop, watch, 0);
+	worker->master_gone = true;
 }
 
 /* The bell: somebody wants us to look at the words and to try to accept. */
@@ -140,8 +143,11 @@ static void bell_ready(struct watch *watch, unsigned events)
 /* Does what the phase asks for. Returns when the next turn is due at the latest. */
 static int64_t step(struct worker *worker)
 {
-	int64_t next = acceptors_return(worker);
+	int64_t next;
 
+	if (worker->master_gone && worker->phase == PHASE_STOPPING)
+		become_orphan(worker); /* nobody will ever say that the listeners are released */
+	next = acceptors_return(worker);
 	if (worker->phase == PHASE_ORPHANED) {
 		next = clock_earlier(next, acceptors_step_closing(worker));
 		if (worker->now >= worker->grace_ends)

@@ -4,7 +4,7 @@
  *   SERVING ──RETIRE────────────► RETIRING ──┐
  *      │                                     ├──nothing open──► exit
  *      ├──end of the drain pipe──► STOPPING ─┤
- *      └──…with no order said────► ORPHANED ─┘
+ *      └──…with no order said────► ORPHANED ─┘        (and from STOPPING, when the master dies in mid-stop)
  *                        any ──ORDER_CUT, or its grace──► CUTTING ──► exit
  *
  *   RETIRING  A successor has the listeners. This one leaves them after a last look, and finishes what it has.
@@ -80,6 +80,7 @@ struct worker {
 
 	uint64_t requests_left;		/* until a successor is asked for; 0: never, or it was */
 	bool enough_due;		/* asking could not be sent yet */
+	bool master_gone;		/* the channel has ended */
 	int64_t grace_ends;		/* of an orphan, ms */
 	struct access_log *unwritten;	/* logs with lines to be written at the end of the turn */
 };

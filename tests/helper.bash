@@ -1,0 +1,198 @@
+# What every test of a running server needs: start one and know that it is that one, load it, stop it,
+# and leave nothing behind. `load helper` in the file, `setup() { common_setup; }`,
+# `teardown() { common_teardown; }`.
+#
+# Nothing here sleeps and hopes: it reads a line, waits for a process, or polls with a deadline.
+
+bats_require_minimum_version 1.5.0
+
+# How often a test that counts repeats what it does: a few times in `make check`, as often as promised in `make soak`.
+: "${LASTCALL_ROUNDS:=2}"
+
+common_setup() {
+	: "${LASTCALL_BUILD:?is the folder of the binaries}"
+	lastcall=$LASTCALL_BUILD/lastcall
+	tools=$LASTCALL_BUILD/tools
+	# Not below bats's own folder, which only its owner may enter: workers run as nobody.
+	work=$(mktemp -d "${TMPDIR:-/tmp}/lastcall-test.XXXXXX")
+	mkdir "$work/site"
+	chmod 755 "$work" "$work/site"
+	cd "$work" || return
+	printf 'hello, and welcome\n' >site/index.html
+	head -c 1000 /dev/zero | tr '\0' x >site/1k.txt
+	# Old enough to be kept in the cache.
+	touch -d '1 hour ago' site/index.html site/1k.txt
+	server='' address='' addresses=() background=()
+	# Put in front of a command, runs it as nobody: `as=$unprivileged start …`.
+	unprivileged=''
+	[ "$(id -u)" -ne 0 ] || unprivileged='setpriv --reuid=65534 --regid=65534 --clear-groups'
+}
+
+common_teardown() {
+	local pid
+	if [ -z "${BATS_TEST_COMPLETED:-}" ]; then
+		for log in "$work"/log*; do
+			[ -s "$log" ] && sed 's/^/log: /' "$log"
+		done
+		[ -s "$work/counted" ] && sed 's/^/load: /' "$work/counted"
+	fi
+	for pid in "${background[@]}" ${server:+"$server"}; do
+		[ -n "$pid" ] || continue
+		kill -CONT "$pid" 2>/dev/null
+		kill -KILL "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	# Workers of a server that was killed end by themselves; those that a test stopped do not.
+	for pid in $(cat "$work"/workers 2>/dev/null); do
+		if [[ "$(readlink "/proc/$pid/exe" 2>/dev/null)" == "$LASTCALL_BUILD/lastcall"* ]]; then
+			kill -CONT "$pid" 2>/dev/null
+			kill -KILL "$pid" 2>/dev/null
+		fi
+	done
+	cd / && rm -rf "$work"
+}
+
+# wait_until COMMAND…: polls until it succeeds; fails after 15 s.
+wait_until() {
+	local end=$((SECONDS + 15))
+	until "$@"; do
+		if [ $SECONDS -ge $end ]; then
+			echo "waited in vain for: $*"
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+# start WORD…: starts `lastcall WORD…` (serve or run and their options) and waits for its ready line. Sets server (the
+# pid of the master, as that line says), address (the first one) and addresses. Its log is in $log.
+# as=PREFIX puts a command in front. Several servers in one test: save server and address between.
+start() {
+	local fifo word rest
+	starts=$((${starts:-0} + 1))
+	fifo=$work/ready.$starts
+	log=$work/log.$starts
+	mkfifo "$fifo"
+	addresses=()
+	# shellcheck disable=SC2086
+	${as:-} "$lastcall" "$@" --ready-fd 9 9>"$fifo" >/dev/null 2>"$log" 3>&- &
+	background+=($!)
+	server=''
+	while read -r -t 30 word rest; do
+		case $word in
+		listening) addresses+=("${rest%% *}") ;;
+		ready) server=$rest ;;
+		esac
+	done <"$fifo"
+	rm -f "$fifo"
+	address=${addresses[0]:-}
+	if [ -z "$server" ]; then
+		echo "the server did not become ready"
+		return 1
+	fi
+	workers >>"$work/workers"
+}
+
+# start_site [OPTION…]: serves $work/site at a port of the kernel's choice with two workers.
+start_site() {
+	start run -l 127.0.0.1:0 http site -w 2 "$@"
+}
+
+# start_conf TEXT [OPTION…]: starts with this configuration.
+start_conf() {
+	local text=$1
+	shift
+	printf '%s\n' "$text" >"$work/lastcall.conf"
+	start run -c "$work/lastcall.conf" "$@"
+}
+
+# The pids of the workers that live.
+workers() {
+	pgrep -P "$server" | while read -r pid; do
+		[ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ] && echo "$pid"
+	done
+	return 0
+}
+
+worker_count_is() {
+	[ "$(workers | wc -l)" -eq "$1" ]
+}
+
+# The server's process has ended; end_server waits for it and sets ended to its exit status.
+end_server() {
+	ended=0
+	wait "$server" || ended=$?
+	server=''
+}
+
+# stop_server [SIGNAL]: sends it and waits. Sets ended.
+stop_server() {
+	kill "-${1:-TERM}" "$server"
+	end_server
+}
+
+# The receipt that the server wrote, without the milliseconds.
+receipt() {
+	sed -n 's/^lastcall: drained in [0-9]* ms: //p' "$log"
+}
+
+# A number of the receipt: receipt_number answered|queue|cut
+receipt_number() {
+	case $1 in
+	answered) receipt | sed 's/ answered.*//' ;;
+	queue) receipt | sed 's/.*answered, \([0-9]*\) of them.*/\1/' ;;
+	cut) receipt | sed 's/.* \([0-9]*\) cut/\1/' ;;
+	esac
+}
+
+# load_begin OPTION…: losscount against $address in the background; returns when every client has been answered once.
+load_begin() {
+	local fifo=$work/load.ready word
+	rm -f "$fifo"
+	mkfifo "$fifo"
+	"$tools/losscount" --stop-on-refused --ready-fd 8 "$@" "$address" 8>"$fifo" >"$work/counted" 2>&1 3>&- &
+	load_pid=$!
+	background+=($load_pid)
+	read -r -t 30 word <"$fifo"
+	rm -f "$fifo"
+	[ "$word" = ready ]
+}
+
+# Waits for the load to end and sets load_status.
+load_end() {
+	load_status=0
+	wait "$load_pid" || load_status=$?
+}
+
+# A number that losscount counted.
+counted() {
+	sed -n "s/^$1=//p" "$work/counted"
+}
+
+# Nothing was lost, in no class, and the client's own books are right.
+nothing_lost() {
+	local key
+	for key in lost reset eof truncated reused_reset timeout unaccounted; do
+		if [ "$(counted $key)" != 0 ]; then
+			echo "$key=$(counted $key)"
+			return 1
+		fi
+	done
+	[ "$(counted answered)" -gt 0 ]
+}
+
+# raw TEXT [SECONDS]: sends it (printf escapes) to $address over TCP and prints what comes until the end of the connection.
+raw() {
+	local host=${address%:*} port=${address##*:}
+	host=${host#[}
+	exec 7<>"/dev/tcp/${host%]}/$port" || return 1
+	# shellcheck disable=SC2059
+	printf "$1" >&7 2>/dev/null
+	timeout "${2:-15}" cat <&7
+	exec 7>&- 7<&-
+}
+
+# Whether anybody listens at an address that the kernel knows: port_is_free PORT
+port_is_free() {
+	[ -z "$(ss -Hltn "sport = :$1")" ]
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bats
+# Runs the unit tests: each is a program that counts its checks.
+
+setup() {
+	: "${LASTCALL_BUILD:?is the folder of the binaries}"
+	export LASTCALL_SOURCE=${LASTCALL_SOURCE:-$BATS_TEST_DIRNAME/..}
+}
+
+unit() {
+	run timeout 120 "$LASTCALL_BUILD/unit/$1"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ "$output" == *", 0 failed" ]]
+}
+
+@test "addresses" { unit address_test; }
+@test "configuration" { unit config_test; }
+@test "corpora of the fuzzers" { unit corpus_test; }
+@test "dates" { unit date_test; }
+@test "diagnostics" { unit diagnostics_test; }
+@test "paths" { unit path_test; }
+@test "request heads" { unit request_test; }
+
+@test "no unit test is left out of this file" {
+	for program in "$BATS_TEST_DIRNAME"/unit/*_test.c; do
+		grep -q "unit $(basename "$program" .c)" "$BATS_TEST_FILENAME"
+	done
+}
