@@ -63,10 +63,12 @@ static bool queue_is_empty(const struct closing *closing)
 	return poll(&listener, 1, 0) == 0;
 }
 
-static void gate(struct closing *closing, int64_t now)
+void closing_gate(struct closing *closing, int64_t now)
 {
+	if (closing->state >= CLOSING_GATED)
+		return;
 	/* The word comes first: a connection accepted under the gate must find it there. */
-	say(closing, WORD_GATED);
+	say(closing, WORD_CLOSING | WORD_GATED);
 	closing->way = closing->ours ? gate_set(closing->fd, closing->kind) : GATE_NONE;
 	closing->quiet_since = now;
 	set_state(closing, CLOSING_GATED, now);
@@ -107,7 +109,7 @@ int64_t closing_step(struct closing *closing, int64_t now)
 		return closing->look_at;
 	if (closing->state == CLOSING_DRAINING) {
 		if (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)
-			gate(closing, now);
+			closing_gate(closing, now);
 	}
 	if (closing->state == CLOSING_GATED) {
 		if (nothing_pending(closing, now))
@@ -129,7 +131,6 @@ int closing_force(struct closing *closing)
 
 	if (closing->state == CLOSING_RELEASED)
 		return 0;
-	say(closing, WORD_CLOSING | WORD_GATED);
 	queued = gate_queue(closing->fd, closing->kind);
 	release(closing, 0);
 	return queued > 0 ? queued : 0;

@@ -54,6 +54,9 @@ int64_t closing_step(struct closing *closing, int64_t now);
 /* Where nothing counts the queue: an arrival was accepted just now, so the wait for quiet begins anew. */
 void closing_saw_arrival(struct closing *closing, int64_t now);
 
+/* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again: no effect. */
+void closing_gate(struct closing *closing, int64_t now);
+
 /*
  * Gives up waiting: releases at once. Returns how many connections still waited in the queue (0 if the
  * system does not tell), which are reset by this and are the caller's to count as cut.

@@ -112,8 +112,12 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 	check_paths(config, config_directives, config, &nowhere, d);
 	for (const struct service_config *s = config->services; s != NULL; s = s->next)
 		check_paths(config, s->kind->directives, s->options, &s->at, d);
-	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next)
+	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next) {
 		if (l->address.form == ADDRESS_UNIX)
 			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);
+		else if (l->address.form == ADDRESS_FD)
+			config_error(config, d, &l->at, "no socket named \"%.100s\" was passed to this process",
+			    l->address.name);
+	}
 	return d->errors == before ? 0 : -1;
 }

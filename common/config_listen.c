@@ -48,18 +48,19 @@ static int parse_address(
 	const char *path = word->text + 5;
 	bool relative = strncmp(word->text, "unix:", 5) == 0 && strchr("/@", *path) == NULL;
 	char *absolute, *text;
+	size_t size;
 	int result;
 
 	if (!relative || path[strlen(path) - 1] == '/')
 		return address_parse(address, word->text, why);
 	absolute = directive_path(p->source->folder, path);
-	text = malloc((absolute != NULL ? strlen(absolute) : 0) + sizeof("unix:"));
+	size = (absolute != NULL ? strlen(absolute) : 0) + sizeof("unix:");
+	text = malloc(size);
 	if (absolute == NULL || text == NULL) {
 		*why = strerror(errno);
 		result = -1;
 	} else {
-		strcpy(text, "unix:");
-		strcat(text, absolute);
+		snprintf(text, size, "unix:%s", absolute);
 		result = address_parse(address, text, why);
 	}
 	free(absolute);

@@ -291,7 +291,7 @@ static void unknown_kind(struct parser *p, const struct word *word)
 	size_t count = 0;
 	char list[256];
 
-	for (; service_kinds[count] != NULL && count < 32; count++)
+	for (; count < 32 && service_kinds[count] != NULL; count++)
 		names[count] = service_kinds[count]->name;
 	names[count] = NULL;
 	const char *near = diagnostics_nearest(word->text, names);
@@ -424,7 +424,7 @@ static char *include_path(const struct parser *p, const char *word, bool escape)
 			*out++ = '\\';
 		*out++ = name[i];
 	}
-	strcpy(out, word);
+	memcpy(out, word, strlen(word) + 1);
 	return path;
 }
 

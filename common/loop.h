@@ -49,9 +49,10 @@ int loop_watch(struct loop *loop, struct watch *watch, unsigned events);
 void loop_forget(struct loop *loop, struct watch *watch);
 
 /*
- * Waits until something is ready or timeout_ms are over (negative: for ever), then makes the calls. A signal ends the
- * wait early. Returns 0, or -1 with errno when waiting itself failed.
+ * Waits until something is ready or timeout_ms are over (negative: for ever), sets *now to clock_ms(), then makes the
+ * calls: what they count from now is counted from after the wait. A signal ends the wait early. Returns 0, or -1 with
+ * errno when waiting itself failed.
  */
-int loop_wait(struct loop *loop, int64_t timeout_ms);
+int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now);
 
 #endif

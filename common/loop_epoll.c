@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include "clock.h"
 #include "descriptor.h"
 
 #ifndef EPOLLEXCLUSIVE
@@ -86,11 +87,12 @@ void loop_forget(struct loop *loop, struct watch *watch)
 	drop_pending(loop, watch);
 }
 
-int loop_wait(struct loop *loop, int64_t timeout_ms)
+int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now)
 {
 	int timeout = timeout_ms < 0 ? -1 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
 	int count = epoll_wait(loop->fd, loop->batch, BATCH, timeout);
 
+	*now = clock_ms();
 	if (count == -1)
 		return errno == EINTR ? 0 : -1;
 	loop->count = count;

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "clock.h"
+
 const char *const loop_name = "poll";
 
 struct loop {
@@ -113,7 +115,7 @@ void loop_forget(struct loop *loop, struct watch *watch)
 	loop->holes++;
 }
 
-int loop_wait(struct loop *loop, int64_t timeout_ms)
+int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now)
 {
 	int timeout = timeout_ms < 0 ? -1 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
 	int ready;
@@ -121,6 +123,7 @@ int loop_wait(struct loop *loop, int64_t timeout_ms)
 
 	close_holes(loop);
 	ready = poll(loop->polls, (nfds_t)loop->count, timeout);
+	*now = clock_ms();
 	if (ready == -1)
 		return errno == EINTR ? 0 : -1;
 	reported = loop->count; /* what is added during the report has not been waited for */

@@ -58,7 +58,7 @@ struct slot {
 	_Atomic uint64_t requests;		/* answers begun: requests of http, connections of echo */
 	_Atomic uint64_t passed;		/* wake-ups passed on to a sibling */
 	_Atomic uint64_t pauses;		/* times that accept ran out of something */
-	_Atomic uint64_t timeouts;		/* connections cut for a deadline of theirs */
+	_Atomic uint64_t broken;		/* connections cut for a deadline of theirs, or a file that changed */
 	_Atomic uint64_t log_dropped;
 	/* Since the drain began. */
 	_Atomic uint64_t queued;		/* accepted after the flag was set */

@@ -38,6 +38,9 @@ int signals_open(const int *list)
 		if (sigismember(&caught, signal) == 1 && sigaction(signal, &action, NULL) == -1)
 			return -1;
 	}
+	/* Whoever started us may have blocked them, and a mask outlives an execve. */
+	if (sigprocmask(SIG_UNBLOCK, &caught, NULL) == -1)
+		return -1;
 	return pipe_ends[0];
 }
 

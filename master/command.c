@@ -164,8 +164,10 @@ static struct config *load(const struct options *options, const char **file)
 	*file = options->config_file != NULL ? options->config_file
 	    : options->listen_count == 0     ? DEFAULT_CONFIG
 					     : NULL;
-	if (config == NULL)
+	if (config == NULL) {
+		out_of_memory();
 		return NULL;
+	}
 	if (*file != NULL)
 		config_load(config, *file, &diagnostics);
 	for (int i = 0; i < options->listen_count; i++)
@@ -173,8 +175,8 @@ static struct config *load(const struct options *options, const char **file)
 		    options->listen[i].words, &diagnostics);
 	if (diagnostics.errors == 0 && apply_options(config, options) == -1)
 		diagnostics_error(&diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
-	if (diagnostics.errors == 0)
-		config_check_system(config, &diagnostics);
+	/* Also after errors: what is wrong is to be seen in one run. */
+	config_check_system(config, &diagnostics);
 	if (diagnostics.errors == 0 && config->listeners == NULL)
 		diagnostics_error(&diagnostics, &(struct position){.file = *file}, NULL, 0,
 		    "nothing to serve: there is no listen");
@@ -302,7 +304,7 @@ static int run_stop(const struct command *command, const struct options *options
 		holder = pidfile_holder(fd);
 	if (fd == -1 || holder <= 0) {
 		fprintf(stderr, "lastcall: error: stop: %s: %s\n", path,
-		    fd == -1 || holder == -1 ? strerror(errno) : "no lastcall is running");
+		    fd == -1 || holder == -1 ? pidfile_why(errno) : "no lastcall is running");
 		fd_close(&fd);
 		return STATUS_FAILED;
 	}

@@ -30,7 +30,6 @@ struct listener {
 	ino_t inode;
 	struct closing closing;
 	uint64_t holders[SCOREBOARD_SLOTS / 64];/* which workers have a copy, by slot */
-	int cut;				/* connections reset in its queue when a close was forced */
 };
 
 struct listeners {

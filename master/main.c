@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 		print_help(stdout);
 		return STATUS_DONE;
 	}
-	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+	if (strcmp(argv[1], "--version") == 0) {
 		printf("lastcall %s (%s, %s)\n", VERSION, system_name, loop_name);
 		return STATUS_DONE;
 	}

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -95,7 +96,8 @@ static void announce_listeners(struct master *master)
 	}
 }
 
-static void leave_terminal(void)
+/* Whoever reads what -d prints waits for its end, so nobody may keep it open. */
+static void leave_terminal(bool with_errors)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -103,7 +105,7 @@ static void leave_terminal(void)
 		return;
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
-	if (isatty(STDERR_FILENO))
+	if (with_errors && isatty(STDERR_FILENO))
 		dup2(null, STDERR_FILENO);
 	fd_close(&null);
 }
@@ -113,15 +115,15 @@ static void became_ready(struct master *master)
 	set_state(master, MASTER_SERVING);
 	announce_line(master, "ready %ld", (long)getpid());
 	fd_close(&master->announce.ready_fd);
-	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu workers%s%s", (long)getpid(),
-	    master->pool.wanted, master->privilege.change ? " as " : "",
+	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu worker%s%s%s", (long)getpid(),
+	    master->pool.wanted, master->pool.wanted == 1 ? "" : "s", master->privilege.change ? " as " : "",
 	    master->privilege.change ? master->privilege.user : "");
 	if (master->announce.parent < 0)
 		return;
 	fd_write_all(master->announce.parent, "r", 1);
 	fd_close(&master->announce.parent);
 	master->announce.lines = false;
-	leave_terminal();
+	leave_terminal(true);
 }
 
 /* ---- stopping ---- */
@@ -150,8 +152,9 @@ static void begin_cut(struct master *master, int64_t now, const char *why)
 		begin_stop(master, now, why);
 	else
 		log_write(&master->log, LOG_WARNING, "%s: cutting what is still open", why);
+	/* Nobody comes in any more; what is left in the queues is counted when no worker can take from them. */
 	for (size_t i = 0; i < master->listeners.count; i++)
-		master->listeners.all[i].cut += closing_force(&master->listeners.all[i].closing);
+		closing_gate(&master->listeners.all[i].closing, now);
 	pool_cut(&master->pool);
 	set_state(master, MASTER_CUTTING);
 	master->deadline = now + CUT_MS;
@@ -197,7 +200,7 @@ static void finish(struct master *master)
 	struct pool_totals *totals = &master->pool.totals;
 
 	for (size_t i = 0; i < master->listeners.count; i++)
-		totals->cut += (uint64_t)master->listeners.all[i].cut;
+		totals->cut += (uint64_t)closing_force(&master->listeners.all[i].closing);
 	set_state(master, MASTER_DONE);
 }
 
@@ -255,6 +258,14 @@ static int64_t reconcile(struct master *master, int64_t now)
 
 /* ---- events ---- */
 
+static void want_workers(struct master *master, const char *signal, size_t wanted)
+{
+	bool can = pool_want(&master->pool, wanted);
+
+	log_write(&master->log, LOG_NOTICE, "%s: %zu worker%s%s", signal, master->pool.wanted,
+	    master->pool.wanted == 1 ? "" : "s", can ? "" : ", as before: that is the limit");
+}
+
 static void handle_signals(struct master *master, int64_t now)
 {
 	if (signals_take(SIGCHLD))
@@ -270,10 +281,10 @@ static void handle_signals(struct master *master, int64_t now)
 			begin_stop(master, now, "INT");
 		master->interrupted = true;
 	}
-	if (signals_take(SIGTTIN) && pool_want(&master->pool, master->pool.wanted + 1))
-		log_write(&master->log, LOG_NOTICE, "TTIN: %zu workers", master->pool.wanted);
-	if (signals_take(SIGTTOU) && pool_want(&master->pool, master->pool.wanted - 1))
-		log_write(&master->log, LOG_NOTICE, "TTOU: %zu workers", master->pool.wanted);
+	if (signals_take(SIGTTIN))
+		want_workers(master, "TTIN", master->pool.wanted + 1);
+	if (signals_take(SIGTTOU))
+		want_workers(master, "TTOU", master->pool.wanted - 1);
 	if (signals_take(SIGHUP))
 		log_write(&master->log, LOG_WARNING, "HUP: this version cannot reload; going on as before");
 	if (signals_take(SIGUSR1))
@@ -291,15 +302,17 @@ static void signals_ready(struct watch *watch, unsigned events)
 
 static void run_loop(struct master *master)
 {
-	while (master->state != MASTER_DONE) {
-		int64_t now = clock_ms();
+	int64_t now = clock_ms();
+
+	for (;;) {
 		int64_t next;
 
 		handle_signals(master, now);
 		next = reconcile(master, now);
 		if (master->state == MASTER_DONE)
 			return;
-		if (loop_wait(master->loop, next == CLOCK_NEVER ? -1 : next > now ? next - now : 0) == -1)
+		next = next == CLOCK_NEVER ? -1 : next > now ? next - now : 0;
+		if (loop_wait(master->loop, next, &now) == -1)
 			log_write(&master->log, LOG_ERROR, "waiting for events: %s", strerror(errno));
 	}
 }
@@ -311,6 +324,7 @@ static void detach(void *owner)
 {
 	struct master *master = owner;
 
+	leave_terminal(false);
 	pidfile_detach(&master->pidfile);
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
@@ -372,6 +386,15 @@ static size_t workers_wanted(const struct config *config)
 	return cpus < 1 ? 1 : cpus > 256 ? 256 : (size_t)cpus;
 }
 
+static size_t listeners_wanted(const struct config *config)
+{
+	size_t count = 0;
+
+	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
+		count++;
+	return count;
+}
+
 /* Opens all that is open before the first worker. Returns 0, or an exit status with why. */
 static int open_all(struct master *master, char *why, size_t size)
 {
@@ -379,6 +402,7 @@ static int open_all(struct master *master, char *why, size_t size)
 	struct pool *pool = &master->pool;
 	size_t workers = workers_wanted(config);
 
+	umask((mode_t)config->umask); /* of logs and Unix sockets too, which the master makes */
 	if (open_log(master, why, size) == -1 || privilege_resolve(&master->privilege, config, why, size) == -1)
 		return STATUS_USAGE;
 	if (config->pid_file != NULL && pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
@@ -393,6 +417,10 @@ static int open_all(struct master *master, char *why, size_t size)
 		.detach = detach,
 		.owner = master,
 	};
+	/* Before the pool: its bells alone can need more than the limit that we were started with. */
+	if (privilege_raise_descriptors(&config->max_connections,
+		listeners_wanted(config) + pool_capacity(workers) * 3 + 64, why, size) == -1)
+		return STATUS_FAILED;
 	if (pool_open(pool, workers) == -1) {
 		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
 		return STATUS_FAILED;
@@ -400,9 +428,6 @@ static int open_all(struct master *master, char *why, size_t size)
 	if (prepare_services(config, why, size) == -1)
 		return STATUS_FAILED;
 	if (listeners_open(&master->listeners, config, &master->scoreboard, why, size) == -1)
-		return STATUS_FAILED;
-	if (privilege_raise_descriptors(&config->max_connections,
-		master->listeners.count + pool->capacity * 3 + 64, why, size) == -1)
 		return STATUS_FAILED;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How an option's value is taken. */
 enum value { VALUE_NONE, VALUE_TEXT, VALUE_NUMBER, VALUE_DESCRIPTOR, VALUE_LISTEN };
@@ -61,7 +62,8 @@ static int parse_number(const char *text, long min, long max, long *number)
 static int set_number(struct options *options, const struct option *option, const char *name,
     const char *value, char *why, size_t size)
 {
-	long min = option->value == VALUE_NUMBER ? 1 : 0;
+	/* A descriptor is closed after use: were it 2, the log would go to whatever is opened in its place. */
+	long min = option->value == VALUE_NUMBER ? 1 : STDERR_FILENO + 1;
 	long max = option->value == VALUE_NUMBER ? 256 : 1 << 20;
 	long number;
 

@@ -17,7 +17,17 @@ pid_t pidfile_holder(int fd)
 
 	if (fcntl(fd, F_GETLK, &lock) == -1)
 		return -1;
-	return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+	if (lock.l_type == F_UNLCK)
+		return 0;
+	if (lock.l_pid > 0)
+		return lock.l_pid;
+	errno = EXDEV;
+	return -1;
+}
+
+const char *pidfile_why(int error)
+{
+	return error == EXDEV ? "its holder is in another pid namespace" : strerror(error);
 }
 
 /* Whether the path still leads to the file that is open: another process may have unlinked it meanwhile. */
@@ -53,7 +63,7 @@ static int open_locked(const char *path, char *why, size_t size)
 			snprintf(why, size, "pid file %s: locked by a running lastcall, pid %ld", path,
 			    (long)holder);
 		else
-			snprintf(why, size, "pid file %s: cannot lock it: %s", path, strerror(errno));
+			snprintf(why, size, "pid file %s: cannot lock it: %s", path, pidfile_why(errno));
 		fd_close(&fd);
 		return holder == 0 ? -2 : -1;
 	}

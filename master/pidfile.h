@@ -31,7 +31,11 @@ void pidfile_close(struct pidfile *pidfile);
 /* In a worker: closes its copy; the lock stays the master's. */
 void pidfile_detach(struct pidfile *pidfile);
 
-/* Who holds the lock of an open pid file: a pid, 0 for nobody, or -1 with errno. */
+/*
+ * Who holds the lock of an open pid file: a pid, 0 for nobody, or -1 with errno; EXDEV: somebody who has no pid here, in
+ * another container that shares the file. pidfile_why says it in words.
+ */
 pid_t pidfile_holder(int fd);
+const char *pidfile_why(int error);
 
 #endif

@@ -19,14 +19,12 @@
 #include "descriptor.h"
 #include "signals.h"
 #include "system.h"
+#include "watchdog.h"
 
 #define WORKERS_MAX 256
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
 #define SOUND_MS 10000		/* a worker that lived as long was no failure */
-#define WATCH_MS 1000		/* between looks at the hearts, which beat once a second */
-#define LATE_MS 2500		/* a heart is late: tell the siblings to try */
-#define ABORT_MS 1000		/* from SIGABRT to SIGKILL */
 
 static void channel_ready(struct watch *watch, unsigned events);
 
@@ -35,14 +33,19 @@ static unsigned slot_of(const struct pool *pool, const struct worker_process *wo
 	return (unsigned)(worker - pool->workers);
 }
 
-static void set_state(struct worker_process *worker, enum worker_state state)
+void pool_set_state(struct worker_process *worker, enum worker_state state)
 {
 	worker->state = state;
 }
 
+size_t pool_capacity(size_t wanted)
+{
+	return wanted * 2 + 32;
+}
+
 int pool_open(struct pool *pool, size_t wanted)
 {
-	pool->capacity = wanted * 2 + 32;
+	pool->capacity = pool_capacity(wanted);
 	pool->drain[0] = pool->drain[1] = -1;
 	pool->workers = calloc(pool->capacity, sizeof *pool->workers);
 	pool->seats = calloc(WORKERS_MAX, sizeof *pool->seats);
@@ -71,6 +74,8 @@ int pool_open(struct pool *pool, size_t wanted)
 
 void pool_close(struct pool *pool)
 {
+	if (pool->capacity == 0)
+		return; /* it was never opened */
 	for (size_t i = 0; pool->ropes != NULL && pool->ears != NULL && i < pool->capacity; i++) {
 		if (pool->ears[i] != pool->ropes[i])
 			fd_close(&pool->ears[i]);
@@ -103,8 +108,8 @@ void pool_ring(struct pool *pool)
 
 /* ---- birth ---- */
 
-/* In the child: closes what is the master's, and runs the worker. */
-static void be_worker(struct pool *pool, struct worker_process *self, int channel)
+/* In the child: closes what is the master's, and runs the worker. mask: the signals that were blocked before. */
+static void be_worker(struct pool *pool, struct worker_process *self, int channel, const sigset_t *mask)
 {
 	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
 	    SIGTTOU, SIGPIPE, 0};
@@ -125,6 +130,7 @@ static void be_worker(struct pool *pool, struct worker_process *self, int channe
 	char why[256];
 
 	signals_detach(deaf_to);
+	signals_unblock(mask);
 	pool->detach(pool->owner);
 	/* A sibling that kept the write end would hide the end of the drain pipe from everybody. */
 	fd_close(&pool->drain[1]);
@@ -195,7 +201,7 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	pid = fork();
 	if (pid == 0) {
 		fd_close(&ends[0]);
-		be_worker(pool, worker, ends[1]);
+		be_worker(pool, worker, ends[1], &old);
 	}
 	signals_unblock(&old);
 	fd_close(&ends[1]);
@@ -210,9 +216,9 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	worker->seat = -1;
 	worker->born = worker->beat_at = now;
 	worker->beat = 0;
-	worker->late = worker->retire_due = false;
+	worker->retire_due = false;
 	worker->channel.fd = ends[0];
-	set_state(worker, WORKER_STARTING);
+	pool_set_state(worker, WORKER_STARTING);
 	for (size_t i = 0; i < pool->listeners->count; i++) {
 		if (pool->listeners->all[i].fd >= 0)
 			listener_hold(&pool->listeners->all[i], slot, true);
@@ -229,7 +235,7 @@ static void retire(struct pool *pool, struct worker_process *worker)
 	worker->seat = -1;
 	worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
 	if (worker->state != WORKER_ABORTED)
-		set_state(worker, WORKER_RETIRING);
+		pool_set_state(worker, WORKER_RETIRING);
 	log_write(pool->log, LOG_INFO, "worker %u (pid %ld) retires", slot_of(pool, worker),
 	    (long)worker->pid);
 }
@@ -240,7 +246,7 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 
 	if (worker->state != WORKER_STARTING)
 		return;
-	set_state(worker, WORKER_SERVING);
+	pool_set_state(worker, WORKER_SERVING);
 	if (worker->seat < 0)
 		return;
 	seat = &pool->seats[worker->seat];
@@ -298,7 +304,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	if (stopping)
 		pool->totals.cut += held;
 	else
-		pool->totals.lost += held;
+		pool->totals.lost += held + slot_read(&numbers->broken);
 }
 
 static void log_death(struct pool *pool, const struct worker_process *worker, int status,
@@ -326,7 +332,7 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 	char next[64];
 	int64_t delay;
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE) {
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE && seat->worker < 0) {
 		seat->refused = true;
 		log_death(pool, worker, status, now, "; it can never start, so it is not started again");
 		return;
@@ -352,8 +358,11 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 	count_slot(pool, slot, orderly);
 	if (seat != NULL && seat->worker == (int)slot)
 		seat->worker = -1;
-	else if (seat != NULL && seat->successor == (int)slot)
+	else if (seat != NULL && seat->successor == (int)slot) {
+		/* The one that asked for it goes on, and still wants it. */
 		seat->successor = -1;
+		seat->successor_due = true;
+	}
 	if (seat != NULL && pool->order < ORDER_STOP)
 		seat_failed(pool, seat, worker, status, now);
 	else if (!orderly)
@@ -362,7 +371,7 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 	fd_close(&worker->channel.fd);
 	for (size_t i = 0; i < pool->listeners->count; i++)
 		listener_hold(&pool->listeners->all[i], slot, false);
-	set_state(worker, WORKER_VACANT);
+	pool_set_state(worker, WORKER_VACANT);
 	worker->pid = 0;
 	worker->seat = -1;
 	pool->living--;
@@ -399,64 +408,6 @@ void pool_reap(struct pool *pool, int64_t now)
 		atomic_store(&pool->scoreboard->slots[slot_of(pool, worker)].state, SLOT_STOPPED);
 		pool_ring(pool);
 	}
-}
-
-/* ---- hearts ---- */
-
-static void watch_heart(struct pool *pool, struct worker_process *worker, int64_t now)
-{
-	unsigned slot = slot_of(pool, worker);
-	int64_t beat = atomic_load_explicit(&pool->scoreboard->slots[slot].beat, memory_order_relaxed);
-	int64_t silent;
-
-	if (beat != worker->beat) {
-		worker->beat = beat;
-		worker->beat_at = now;
-		worker->late = false;
-		return;
-	}
-	silent = now - worker->beat_at;
-	if (silent >= LATE_MS) {
-		worker->late = true;
-		pool_ring(pool);
-	}
-	if (worker->state == WORKER_ABORTED) {
-		if (silent >= pool->config->watchdog + ABORT_MS)
-			kill(worker->pid, SIGKILL);
-		return;
-	}
-	if (silent < pool->config->watchdog)
-		return;
-	pool->totals.watchdog_kills++;
-	log_write(pool->log, LOG_ERROR,
-	    "worker %u (pid %ld) has not beaten for %.1f s: the watchdog kills it", slot,
-	    (long)worker->pid, (double)silent / 1000);
-	kill(worker->pid, SIGABRT);
-	set_state(worker, WORKER_ABORTED);
-}
-
-/*
- * Listens to every heart. Our own lateness (we were stopped, the machine slept) is not the workers': they get as
- * much time again.
- */
-static void watch_hearts(struct pool *pool, int64_t now)
-{
-	int64_t gap = now - pool->watched_at;
-
-	if (pool->watched_at != 0 && gap < WATCH_MS / 2)
-		return;
-	for (size_t i = 0; i < pool->capacity; i++) {
-		struct worker_process *worker = &pool->workers[i];
-
-		if (worker->state == WORKER_VACANT)
-			continue;
-		if (pool->watched_at != 0 && gap > 2 * WATCH_MS)
-			worker->beat_at += gap - WATCH_MS;
-		if (worker->beat_at > now)
-			worker->beat_at = now;
-		watch_heart(pool, worker, now);
-	}
-	pool->watched_at = now;
 }
 
 /* ---- what should be, against what is ---- */
@@ -500,9 +451,9 @@ static void clear_seat(struct pool *pool, struct seat *seat)
 
 int64_t pool_reconcile(struct pool *pool, int64_t now)
 {
-	int64_t next = pool->living > 0 ? now + WATCH_MS : CLOCK_NEVER;
+	int64_t next = pool->living > 0 ? now + WATCHDOG_LOOK_MS : CLOCK_NEVER;
 
-	watch_hearts(pool, now);
+	watchdog_look(pool, now);
 	for (size_t i = 0; i < pool->capacity; i++) {
 		struct worker_process *worker = &pool->workers[i];
 
@@ -522,7 +473,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		if (!seat->refused && (seat->worker < 0 || seat->successor_due))
 			next = clock_earlier(next, seat->not_before > now ? seat->not_before : now + 1);
 	}
-	return pool->living > 0 ? clock_earlier(next, now + WATCH_MS) : next;
+	return pool->living > 0 ? clock_earlier(next, now + WATCHDOG_LOOK_MS) : next;
 }
 
 /* ---- what is wanted ---- */

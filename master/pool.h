@@ -38,7 +38,6 @@ struct worker_process {
 	struct watch channel;
 	int64_t beat;		/* the last heartbeat seen, */
 	int64_t beat_at;	/* and when it was seen to change, by our own clock */
-	bool late;		/* its heart is late: its siblings are told to try */
 	bool retire_due;	/* RETIRE could not be sent yet */
 };
 
@@ -84,6 +83,9 @@ struct pool {
 	struct pool_totals totals;
 };
 
+/* How many places a pool of so many workers has. */
+size_t pool_capacity(size_t wanted);
+
 /* Prepares a pool of wanted workers; forks none. Returns 0, or -1 with errno. The pool's first seven members are set. */
 int pool_open(struct pool *pool, size_t wanted);
 
@@ -113,6 +115,9 @@ int64_t pool_reconcile(struct pool *pool, int64_t now);
 
 /* Wakes every worker to look at its listeners and at the words. */
 void pool_ring(struct pool *pool);
+
+/* The one setter of a worker's state. */
+void pool_set_state(struct worker_process *worker, enum worker_state state);
 
 /* Every seat has a worker that serves. */
 bool pool_is_ready(const struct pool *pool);

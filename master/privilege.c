@@ -122,11 +122,16 @@ int privilege_raise_descriptors(int64_t *max_connections, size_t others, char *w
 	setrlimit(RLIMIT_NOFILE, &limit);
 	connections = limit.rlim_max > others ? (int64_t)((limit.rlim_max - others) / 2) : 0;
 	if (demanded || connections < CONNECTIONS_LEAST) {
-		snprintf(why, size,
+		int64_t least = demanded ? *max_connections : CONNECTIONS_LEAST;
+		int n = snprintf(why, size,
 		    "max-connections %lld needs %llu descriptors and the limit is %llu: raise it (ulimit -Hn, "
-		    "LimitNOFILE=) or lower max-connections to %lld",
-		    (long long)(demanded ? *max_connections : CONNECTIONS_LEAST), (unsigned long long)need,
-		    (unsigned long long)limit.rlim_max, (long long)connections);
+		    "LimitNOFILE=)",
+		    (long long)least, (unsigned long long)least * 2 + others,
+		    (unsigned long long)limit.rlim_max);
+
+		if (connections > 0 && n > 0 && (size_t)n < size)
+			snprintf(why + n, size - (size_t)n, " or lower max-connections to %lld",
+			    (long long)connections);
 		return -1;
 	}
 	*max_connections = connections;

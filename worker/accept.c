@@ -112,7 +112,8 @@ static int least_sibling(const struct worker *worker, uint32_t *connections)
 		if (i == worker->from->slot || atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
 			continue;
 		beat = atomic_load_explicit(&slot->beat, memory_order_relaxed);
-		if (worker->now - beat > FRESH_BEAT_MS)
+		/* Compared without a difference: whoever went wild may have written any number there. */
+		if (beat < worker->now - FRESH_BEAT_MS)
 			continue;
 		/* It was told of a connection and has not turned since: it does not come. */
 		if (beat < worker->passed_at[i] && worker->now - worker->passed_at[i] >= PATIENCE_MS)
@@ -163,22 +164,40 @@ static void say_fullness(struct worker *worker)
 {
 	uint32_t state = worker->phase != PHASE_SERVING ? SLOT_LEAVING
 	    : worker->open >= worker->max		? SLOT_FULL
+	    : worker->now < worker->starved_until	? SLOT_FULL
 							: SLOT_SERVING;
 
 	atomic_store_explicit(&worker->self->state, state, memory_order_relaxed);
 }
 
-/* No room: stops polling, and whoever has room is told, for we were the one that was woken. */
+/*
+ * We were the one that was woken, and cannot: whoever can is told. When no sibling seems fit, all are, for one that was taken
+ * for hanging may be back before we are.
+ */
+static void tell_somebody(struct acceptor *acceptor)
+{
+	const struct scoreboard *scoreboard = acceptor->worker->from->scoreboard;
+	uint32_t connections;
+	int sibling = least_sibling(acceptor->worker, &connections);
+
+	if (sibling >= 0) {
+		pass_on(acceptor, sibling);
+		return;
+	}
+	for (size_t i = 0; i < scoreboard->slots_count; i++) {
+		if (i != acceptor->worker->from->slot &&
+		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed) == SLOT_SERVING)
+			pass_on(acceptor, (int)i);
+	}
+}
+
+/* No room: stops polling. */
 static void become_full(struct acceptor *acceptor)
 {
-	uint32_t connections;
-	int sibling;
-
 	say_fullness(acceptor->worker);
 	take_out(acceptor, ACCEPTOR_FULL, CLOCK_NEVER);
-	sibling = least_sibling(acceptor->worker, &connections);
-	if (sibling >= 0)
-		pass_on(acceptor, sibling);
+	if (acceptor->worker->phase == PHASE_SERVING)
+		tell_somebody(acceptor);
 }
 
 /* ---- accept and its errors ---- */
@@ -241,16 +260,22 @@ static void answer_with_reserve(struct acceptor *acceptor)
 static void exhausted(struct acceptor *acceptor, int error)
 {
 	struct worker *worker = acceptor->worker;
+	uint32_t connections;
 
 	slot_add(&worker->self->pauses, 1);
+	worker->starved_until = worker->now + PAUSE_MS;
+	say_fullness(worker);
 	if (acceptor->starved_since == 0) {
 		acceptor->starved_since = worker->now;
 		log_write(worker->log, LOG_WARNING, "worker %u: accept: %s; trying again every %d ms",
 		    worker->from->slot, strerror(error), PAUSE_MS);
-	} else if (worker->now - acceptor->starved_since >= STARVED_MS && error == EMFILE) {
+	} else if (worker->now - acceptor->starved_since >= STARVED_MS && error == EMFILE &&
+	    least_sibling(worker, &connections) == -1) {
 		answer_with_reserve(acceptor);
 	}
 	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
+	if (worker->phase == PHASE_SERVING)
+		tell_somebody(acceptor);
 }
 
 static void broken(struct acceptor *acceptor, int error)
@@ -281,7 +306,7 @@ static void admit(struct acceptor *acceptor, int fd, const union address_socket 
 		closing_saw_arrival(&acceptor->closing, worker->now);
 	}
 	if (acceptor->starved_since != 0) {
-		acceptor->starved_since = 0;
+		acceptor->starved_since = worker->starved_until = 0;
 		log_write(worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
 	}
 	connection_start(worker, acceptor->from->service, fd, peer, word & WORD_CLOSING);

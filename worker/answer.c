@@ -81,13 +81,20 @@ static void add_common(struct buffer *out)
 	add_date(out);
 }
 
+size_t answer_promise(char *out, size_t size, int64_t ms)
+{
+	int n = snprintf(out, size, "Connection: keep-alive\r\nKeep-Alive: timeout=%lld\r\n", (long long)(ms / 1000));
+
+	return n < (int)size ? (size_t)n : 0;
+}
+
 static void add_end(struct buffer *out, const struct answer_manner *manner)
 {
-	if (manner->keep_alive)
-		add_format(out, "Connection: keep-alive\r\nKeep-Alive: timeout=%lld\r\n\r\n",
-		    (long long)(manner->keepalive / 1000));
+	if (manner->promise != NULL)
+		add(out, manner->promise, manner->promise_length);
 	else
-		ADD(out, "Connection: close\r\n\r\n");
+		ADD(out, "Connection: close\r\n");
+	ADD(out, "\r\n");
 }
 
 void answer_file(struct buffer *out, const struct answer_manner *manner, const char *fields,
@@ -101,9 +108,10 @@ void answer_file(struct buffer *out, const struct answer_manner *manner, const c
 
 void answer_not_modified(struct buffer *out, const struct answer_manner *manner, time_t modified)
 {
+	time_t now = time(NULL);
 	char date[DATE_LENGTH];
 
-	date_format(modified, date);
+	date_format(modified < now ? modified : now, date);
 	ADD(out, "HTTP/1.1 304 Not Modified\r\n");
 	add_common(out);
 	add_format(out, "Last-Modified: %.*s\r\n", DATE_LENGTH, date);
@@ -145,8 +153,8 @@ size_t answer_status(struct buffer *out, const struct answer_manner *manner, int
 	return add_page(out, manner, status, "", 0);
 }
 
-size_t answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
-    const char *query, size_t query_length)
+int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
+    const char *query, size_t query_length, size_t *bytes)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
 	char field[ANSWER_HEAD_MAX - 1024];
@@ -159,8 +167,10 @@ size_t answer_redirect(struct buffer *out, const struct answer_manner *manner, c
 			n += (size_t)snprintf(field + n, 4, "%%%02X", (unsigned char)*path);
 	}
 	/* A target that does not fit cannot be redirected to. */
-	if (*path != '\0' || n + query_length + 2 >= last)
-		return answer_status(out, manner, 414);
+	if (*path != '\0' || n + query_length + 2 >= last) {
+		*bytes = answer_status(out, manner, 414);
+		return 414;
+	}
 	field[n++] = '/';
 	if (query_length > 0) {
 		field[n++] = '?';
@@ -169,5 +179,6 @@ size_t answer_redirect(struct buffer *out, const struct answer_manner *manner, c
 		n += query_length;
 	}
 	memcpy(field + n, "\r\n", 2);
-	return add_page(out, manner, 301, field, n + 2);
+	*bytes = add_page(out, manner, 301, field, n + 2);
+	return 301;
 }

@@ -16,10 +16,13 @@
 
 /* What the end of every head depends on. */
 struct answer_manner {
-	bool keep_alive;
-	int64_t keepalive;	/* ms promised; announced in whole seconds, rounded down */
+	const char *promise;	/* the fields that keep the connection, with their line ends (answer_promise); NULL: it ends */
+	size_t promise_length;
 	bool head;		/* the request was HEAD: fields as for GET, and no body */
 };
+
+/* Writes the fields that promise ms of keep-alive, in whole seconds, rounded down. Returns their length. */
+size_t answer_promise(char *out, size_t size, int64_t ms);
 
 /* "404 Not Found" without the number for those that we send. */
 const char *answer_reason(int status);
@@ -34,8 +37,11 @@ void answer_not_modified(struct buffer *out, const struct answer_manner *manner,
 /* A status with a small page of its own. Returns the length of the page's body, 0 for HEAD. */
 size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status);
 
-/* 301 to a folder's path with its slash; path is relative, as path_resolve makes it. Returns the body's length. */
-size_t answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
-    const char *query, size_t query_length);
+/*
+ * 301 to a folder's path with its slash; path is relative, as path_resolve makes it. Returns the status, which is 414 where
+ * the target has no room in a head, and the length of the page's body in *bytes.
+ */
+int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
+    const char *query, size_t query_length, size_t *bytes);
 
 #endif

@@ -178,8 +178,8 @@ static void count_outcome(struct worker *worker, enum outcome outcome, bool late
 {
 	struct slot *self = worker->self;
 
-	if (outcome == OUTCOME_TIMEOUT)
-		slot_add(&self->timeouts, 1);
+	if (outcome == OUTCOME_BROKEN)
+		slot_add(&self->broken, 1);
 	if (worker->phase < PHASE_STOPPING && !late)
 		return;
 	if (outcome == OUTCOME_ANSWERED)

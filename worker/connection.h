@@ -34,7 +34,7 @@ enum connection_state { CONNECTION_FREE, CONNECTION_FRESH, CONNECTION_BUSY, CONN
 enum outcome {
 	OUTCOME_ANSWERED,	/* in order, with all that it was owed */
 	OUTCOME_LEFT,		/* the client went away before it was answered */
-	OUTCOME_TIMEOUT,	/* a deadline of its own cut it in mid-answer */
+	OUTCOME_BROKEN,		/* cut in mid-answer: a deadline of its own, or its file changed */
 	OUTCOME_CUT,		/* we cut it: grace, QUIT */
 };
 

@@ -11,6 +11,8 @@
 #include "service.h"
 #include "worker.h"
 
+#define TURNS_MAX 64 /* of one connection in one go, before the others have theirs */
+
 struct echo_options {
 	int64_t idle; /* ms */
 };
@@ -40,7 +42,7 @@ static void echo_ready(struct connection *c, unsigned events)
 	bool drained = false;
 
 	(void)events;
-	for (;;) {
+	for (int turns = 1;; turns++) {
 		enum transfer got;
 
 		if (c->out != NULL) {
@@ -73,6 +75,8 @@ static void echo_ready(struct connection *c, unsigned events)
 		}
 		connection_set_state(c, CONNECTION_BUSY);
 		echo->ended = got == TRANSFER_END;
+		if (turns >= TURNS_MAX)
+			drained = true; /* what is still there is read in the next turn */
 		if (c->in != NULL && buffer_length(c->in) == 0)
 			connection_rest(c);
 		c->out = c->in; /* what came is what is sent */
@@ -90,7 +94,7 @@ static void echo_open(struct connection *c)
 static void echo_expire(struct connection *c)
 {
 	if (c->out != NULL)
-		connection_close(c, OUTCOME_TIMEOUT); /* it does not read what it asked for */
+		connection_close(c, OUTCOME_BROKEN); /* it does not read what it asked for */
 	else
 		connection_finish(c, false);
 }

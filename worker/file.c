@@ -169,10 +169,12 @@ static void keep(const struct root *root, const char *path, struct file *file)
 
 static void make_fields(struct file *file, const char *name)
 {
+	time_t now = time(NULL);
 	char date[DATE_LENGTH];
 	int n;
 
-	date_format(file->identity.modified.tv_sec, date);
+	/* Never later than the Date of the answer (RFC 9110, 8.8.2.1); such a file is not kept. */
+	date_format(file->identity.modified.tv_sec < now ? file->identity.modified.tv_sec : now, date);
 	n = snprintf(file->fields_made, sizeof file->fields_made,
 	    "Content-Type: %s\r\nContent-Length: %llu\r\nLast-Modified: %.*s\r\n", path_type(name),
 	    (unsigned long long)file->size, DATE_LENGTH, date);
@@ -237,12 +239,12 @@ int file_find(struct root *root, const char *path, bool folder, const char *inde
 	status = open_file(root, folder ? joined : path, file);
 	if (status == 0)
 		keep(root, folder ? joined : path, file);
-	/* A folder is there, but it has no index to show. */
+	/* A folder is there, but it has no index to show. A root that was removed is still open, and is not there. */
 	if (folder && status == 404) {
 		int fd = system_open_beneath(root->fd, path);
 		struct stat info;
 
-		if (fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode))
+		if (fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) && info.st_nlink > 0)
 			status = 403;
 		fd_close(&fd);
 	}
@@ -253,5 +255,6 @@ bool file_is_same(int fd, const struct identity *identity)
 {
 	struct stat info;
 
-	return fstat(fd, &info) == 0 && is_same(&info, identity);
+	/* Not ctime: it also moves when a new file is renamed over this one, whose bytes are still those that are sent. */
+	return fstat(fd, &info) == 0 && info.st_size == identity->size && same_time(info.st_mtim, identity->modified);
 }

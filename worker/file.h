@@ -63,7 +63,7 @@ int root_start(struct root *root);
 int file_find(struct root *root, const char *path, bool folder, const char *index, int64_t now,
     struct file *file);
 
-/* Whether an open file is still what it was when it was opened. */
+/* Whether the bytes of an open file are still what they were when it was opened, by its size and its mtime. */
 bool file_is_same(int fd, const struct identity *identity);
 
 #endif

@@ -34,7 +34,13 @@
 #define KEEPALIVE_EXTRA_MS 1000 /* kept longer than promised, for what is on its way */
 #define SEND_MAX (512 * 1024)	/* of a file in one go, so that one client does not hold the others */
 #define HEADER_MAX 12288	/* leaves room in a buffer to read a body behind the head */
-#define LAST_PIECE 4096		/* the end of a file, sent only after a last look whether it changed */
+#define LAST_PIECE 4096		/* the end of a file */
+#define STEPS_MAX 256		/* of one connection in one go, after which it reads no more before the others had theirs */
+
+/* What the output buffer must have room for before a request is answered: a page, or the head of a file with all of it. */
+#define FILE_HEAD_MAX 512
+#define ANSWER_MAX (FILE_HEAD_MAX + FILE_CACHED_MAX)
+_Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX && ANSWER_MAX <= sizeof((struct buffer *)0)->bytes, "an answer has no room");
 
 struct http_options {
 	char *root_path;
@@ -47,6 +53,8 @@ struct http_options {
 	struct root root;
 	int access_fd;			/* 1 + descriptor, so that zero is none */
 	struct access_log *access_log;	/* NULL: off */
+	char promise[80];		/* the fields that keep a connection */
+	size_t promise_length;
 };
 
 enum http_step { STEP_HEAD, STEP_BODY, STEP_ANSWER };
@@ -56,6 +64,7 @@ struct http {
 	enum http_step step;
 	bool last;		/* the connection ends after this answer */
 	bool clean;		/* because the client said so, and has nothing more to send */
+	bool timed;		/* the deadline that is set is that of the head or the body that is being read */
 	uint64_t body_left;	/* BODY: bytes to read away */
 	int file;		/* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	off_t at;
@@ -152,6 +161,7 @@ static int http_start(struct worker *worker, void *options, char *why, size_t si
 	struct stat info;
 
 	(void)worker;
+	http->promise_length = answer_promise(http->promise, sizeof http->promise, http->keepalive);
 	if (root_start(&http->root) == -1)
 		goto fail;
 	if (faccessat(http->root.fd, ".", X_OK, AT_EACCESS) == -1) {
@@ -212,6 +222,7 @@ static void next_request(struct connection *c)
 		c->in->begin += http->request.head_length;
 	c->answered = true;
 	http->step = STEP_HEAD;
+	http->timed = false;
 	request_init(&http->request);
 	connection_rest(c);
 }
@@ -226,12 +237,13 @@ static struct answer_manner manner_of(struct connection *c)
 	const struct request *r = &http->request;
 	bool more = c->in != NULL && buffer_length(c->in) > r->head_length;
 
-	http->clean = !r->keep_alive && !r->chunked && !more;
+	/* A body may still come of a client that asked whether to send it, and need not wait to be told. */
+	http->clean = !r->keep_alive && !r->chunked && !r->expects_continue && !more;
 	if (!r->keep_alive || r->chunked || options_of(c)->keepalive == 0 || (connection_draining(c) && !more))
 		http->last = true;
 	return (struct answer_manner){
-		.keep_alive = !http->last,
-		.keepalive = options_of(c)->keepalive,
+		.promise = http->last ? NULL : options_of(c)->promise,
+		.promise_length = options_of(c)->promise_length,
 		.head = r->method == METHOD_HEAD,
 	};
 }
@@ -260,7 +272,7 @@ static bool not_modified(const struct connection *c, const struct request *r, ti
 {
 	time_t since;
 
-	return r->if_modified_since.length > 0 &&
+	return r->if_modified_since.length > 0 && !r->has_none_match &&
 	    date_parse(head_bytes(c) + r->if_modified_since.at, r->if_modified_since.length, time(NULL), &since) == 0 &&
 	    modified <= since;
 }
@@ -322,10 +334,11 @@ static void answer_request(struct connection *c)
 		answer_with_file(c, &file);
 	} else if (status == 301) {
 		struct answer_manner manner = manner_of(c);
-		size_t bytes = answer_redirect(c->out, &manner, path, head_bytes(c) + r->query.at, r->query.length);
+		size_t bytes;
 
+		status = answer_redirect(c->out, &manner, path, head_bytes(c) + r->query.at, r->query.length, &bytes);
 		worker_count_request(c->worker);
-		log_access(c, 301, bytes);
+		log_access(c, status, bytes);
 		next_request(c);
 	} else {
 		answer_with_status(c, status);
@@ -350,6 +363,7 @@ static bool flush(struct connection *c)
 		return false;
 	}
 	connection_deadline(c, options_of(c)->send_timeout);
+	http_of(c)->timed = false;
 	connection_want(c, LOOP_WRITE);
 	return false;
 }
@@ -360,8 +374,9 @@ static void wait_for_bytes(struct connection *c, bool begun)
 	connection_rest(c);
 	if (begun) {
 		/* The deadline is for the whole head or body, so it is set when it begins and not again. */
-		if (c->state == CONNECTION_IDLE || (c->state == CONNECTION_FRESH && c->answered))
+		if (!http_of(c)->timed)
 			connection_deadline(c, options_of(c)->header_timeout);
+		http_of(c)->timed = true;
 		if (c->answered)
 			connection_set_state(c, CONNECTION_BUSY);
 	} else if (c->answered) {
@@ -403,10 +418,10 @@ static void begin_answer(struct connection *c)
 	}
 }
 
-/* Room for a whole head in the output buffer; what has gathered is sent first if it is in the way. */
+/* Room for a whole answer in the output buffer; what has gathered is sent first if it is in the way. */
 static bool make_room(struct connection *c)
 {
-	if (c->out != NULL && buffer_room(c->out) < ANSWER_HEAD_MAX && !flush(c))
+	if (c->out != NULL && buffer_room(c->out) < ANSWER_MAX && !flush(c))
 		return false;
 	if (c->out == NULL)
 		c->out = buffer_take(&c->worker->buffers);
@@ -460,13 +475,32 @@ static bool step_body(struct connection *c, bool *drained)
 	return flush(c) && read_more(c, drained, true);
 }
 
+/*
+ * Sends the end of a file, which was held back, so that a file that changes while it is sent is cut short and never passes
+ * for whole. Read first, and sent only if the file is still what it was then.
+ */
+static ssize_t send_last_piece(struct connection *c)
+{
+	struct http *http = http_of(c);
+	char bytes[LAST_PIECE];
+	ssize_t got = pread(http->file - 1, bytes, (size_t)http->left, http->at), sent;
+
+	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
+		return got < 0 ? got : 0;
+	sent = send(c->watch.fd, bytes, (size_t)got, MSG_NOSIGNAL);
+	if (sent > 0)
+		http->at += sent;
+	return sent;
+}
+
 /* Sends a piece of a file. Returns as system_send_file; 0 also when the file is not what it was any more. */
 static ssize_t send_piece(struct connection *c)
 {
 	struct http *http = http_of(c);
-	uint64_t piece = http->left > LAST_PIECE ? http->left - LAST_PIECE : http->left;
+	uint64_t piece = http->left - LAST_PIECE;
 
-	/* The end is held back, so that a file that changes while it is sent is cut short and never passes for whole. */
+	if (http->left <= LAST_PIECE)
+		return send_last_piece(c);
 	if (!file_is_same(http->file - 1, &http->identity))
 		return 0;
 	return system_send_file(c->watch.fd, http->file - 1, &http->at, piece < SEND_MAX ? (size_t)piece : SEND_MAX);
@@ -504,7 +538,7 @@ static bool step_answer(struct connection *c)
 			return false;
 		}
 		log_access(c, 200, http->size - http->left);
-		connection_close(c, sent == 0 ? OUTCOME_CUT : OUTCOME_LEFT);
+		connection_close(c, sent == 0 ? OUTCOME_BROKEN : OUTCOME_LEFT);
 		return false;
 	}
 	close_file(c);
@@ -519,7 +553,10 @@ static void http_ready(struct connection *c, unsigned events)
 	bool drained = false, on = true;
 
 	(void)events;
-	while (on) {
+	for (int steps = 0; on; steps++) {
+		/* A client that sends faster than it is answered: what it has sent is still there in the next turn. */
+		if (steps >= STEPS_MAX)
+			drained = true;
 		if (http->last && http->step == STEP_HEAD) {
 			if (flush(c))
 				connection_finish(c, http->clean);
@@ -543,6 +580,7 @@ static void http_open(struct connection *c)
 {
 	request_init(&http_of(c)->request);
 	connection_deadline(c, options_of(c)->header_timeout);
+	http_of(c)->timed = true;
 	http_ready(c, LOOP_READ);
 }
 
@@ -553,7 +591,7 @@ static void http_expire(struct connection *c)
 	if (c->out != NULL || http->step == STEP_ANSWER) {
 		if (http->step == STEP_ANSWER)
 			log_access(c, 200, http->size - http->left);
-		connection_close(c, OUTCOME_TIMEOUT);
+		connection_close(c, OUTCOME_BROKEN);
 		return;
 	}
 	if (c->state == CONNECTION_IDLE) {
@@ -574,12 +612,12 @@ static void http_close(struct connection *c)
 static void http_refuse(int fd)
 {
 	struct buffer out = {.begin = 0};
-	struct answer_manner manner = {.keep_alive = false};
+	struct answer_manner manner = {.promise = NULL};
 	char unread[4096];
 
 	answer_status(&out, &manner, 503);
 	/* What was sent already is read, or closing would reset the answer. */
-	while (recv(fd, unread, sizeof unread, 0) > 0)
+	for (int reads = 0; reads < 16 && recv(fd, unread, sizeof unread, 0) > 0; reads++)
 		continue;
 	send(fd, out.bytes, out.end, MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);

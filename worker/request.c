@@ -487,6 +487,14 @@ static uint16_t read_since(struct request *request, const char *bytes, struct sl
 	return 0;
 }
 
+static uint16_t read_none_match(struct request *request, const char *bytes, struct slice value)
+{
+	(void)bytes;
+	(void)value;
+	request->has_none_match = true;
+	return 0;
+}
+
 static uint16_t read_referer(struct request *request, const char *bytes, struct slice value)
 {
 	(void)bytes;
@@ -517,6 +525,7 @@ static const struct known_field {
     [FIELD_SLOT('r', 7)] = {"referer", 7, read_referer},
     [FIELD_SLOT('c', 10)] = {"connection", 10, read_connection},
     [FIELD_SLOT('u', 10)] = {"user-agent", 10, read_agent},
+    [FIELD_SLOT('i', 13)] = {"if-none-match", 13, read_none_match},
     [FIELD_SLOT('c', 14)] = {"content-length", 14, read_length},
     [FIELD_SLOT('t', 17)] = {"transfer-encoding", 17, read_coding},
     [FIELD_SLOT('i', 17)] = {"if-modified-since", 17, read_since},

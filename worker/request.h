@@ -71,6 +71,7 @@ struct request {
 	bool has_length; /* Content-Length came */
 	uint64_t content_length; /* at most INT64_MAX, so that it fits an off_t */
 	bool expects_continue; /* never for HTTP/1.0 (RFC 9110, 10.1.1) */
+	bool has_none_match; /* If-None-Match came: If-Modified-Since is void (RFC 9110, 13.1.3) */
 	struct slice if_modified_since; /* of these three the last one counts, if one comes twice */
 	struct slice referer;
 	struct slice user_agent;

@@ -84,7 +84,6 @@ static void drain_ready(struct watch *watch, unsigned events)
 	const struct handover *from = worker->from;
 
 	(void)events;
-	worker->now = clock_ms();
 	loop_watch(worker->loop, watch, 0);
 	switch (atomic_load(&from->scoreboard->generations[from->generation])) {
 	case ORDER_NONE:
@@ -128,7 +127,6 @@ static void bell_ready(struct watch *watch, unsigned events)
 
 	(void)events;
 	system_hush(watch->fd);
-	worker->now = clock_ms();
 	atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
 	if (atomic_load(&from->scoreboard->generations[from->generation]) == ORDER_CUT) {
 		begin_cut(worker);
@@ -173,10 +171,9 @@ static void run(struct worker *worker)
 		if (is_done(worker))
 			return;
 		next = clock_earlier(next, worker->now + BEAT_MS);
-		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0) == -1)
+		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0, &worker->now) == -1)
 			log_write(worker->log, LOG_ERROR, "worker %u: waiting for events: %s",
 			    worker->from->slot, strerror(errno));
-		worker->now = clock_ms();
 		atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
 		wheel_run(&worker->wheel, worker->now);
 	}
@@ -198,6 +195,10 @@ static int start_services(struct worker *worker, char *why, size_t size)
 	return 0;
 }
 
+/*
+ * Opens all that is open before the first connection. Returns 0, or an exit status with why: what the system lacks now it
+ * may have later, and what a service cannot start with it never can.
+ */
 static int open_all(struct worker *worker, char *why, size_t size)
 {
 	const struct handover *from = worker->from;
@@ -209,13 +210,13 @@ static int open_all(struct worker *worker, char *why, size_t size)
 	    loop_watch(worker->loop, &worker->channel, LOOP_READ) == -1 ||
 	    loop_watch(worker->loop, &worker->bell, LOOP_READ) == -1) {
 		snprintf(why, size, "%s", strerror(errno));
-		return -1;
+		return STATUS_FAILED;
 	}
 	if (start_services(worker, why, size) == -1)
-		return -1;
+		return STATUS_USAGE;
 	if (acceptors_open(worker) == -1) {
 		snprintf(why, size, "%s", strerror(errno));
-		return -1;
+		return STATUS_FAILED;
 	}
 	return 0;
 }
@@ -246,11 +247,13 @@ int worker_run(const struct handover *handover)
 		.reserve = -1,
 	};
 	char why[384];
+	int status;
 
 	atomic_store(&worker.self->state, SLOT_STARTING);
-	if (open_all(&worker, why, sizeof why) == -1) {
+	status = open_all(&worker, why, sizeof why);
+	if (status != 0) {
 		log_write(worker.log, LOG_ERROR, "worker %u: cannot start: %s", handover->slot, why);
-		return STATUS_USAGE;
+		return status;
 	}
 	atomic_store(&worker.self->beat, worker.now);
 	atomic_store(&worker.self->state, SLOT_SERVING);

@@ -62,7 +62,7 @@ struct worker {
 	struct wheel wheel;
 	struct slot *self;
 	enum worker_phase phase;
-	int64_t now;			/* of this turn, ms */
+	int64_t now;			/* ms: when this turn, or the event at hand, began */
 
 	struct watch drain, channel, bell;
 
@@ -71,6 +71,7 @@ struct worker {
 	struct acceptor *out;		/* those that wait to be put back */
 	int64_t *passed_at;		/* by slot: when a wake-up was first passed on to it since its last turn */
 	int reserve;			/* a descriptor to give up when there are none left */
+	int64_t starved_until;		/* ms: accept ran out of something, and none is to be expected to work before */
 
 	struct connection *connections;	/* max of them, touched when first used */
 	union address_socket *peers;	/* of each */
