@@ -45,12 +45,6 @@ void system_hush(int ear);	/* forgets the rings so far */
  */
 int system_open_beneath(int root, const char *path);
 
-/*
- * Sends up to length bytes of file from *offset to a socket, and moves *offset. Returns the number sent, 0 at the end
- * of the file, or -1 with errno (EAGAIN: the socket takes no more).
- */
-ssize_t system_send_file(int socket, int file, off_t *offset, size_t length);
-
 /* No program that this process starts gains privilege. Returns 0 (also where there is no such thing) or -1. */
 int system_no_new_privileges(void);
 

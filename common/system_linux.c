@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,11 +99,6 @@ int system_open_beneath(int root, const char *path)
 	if (fd == -1 && (errno == ENOSYS || errno == EPERM))
 		return beneath_walk(root, path);
 	return (int)fd;
-}
-
-ssize_t system_send_file(int socket, int file, off_t *offset, size_t length)
-{
-	return sendfile(socket, file, offset, length);
 }
 
 int system_no_new_privileges(void)

@@ -81,20 +81,6 @@ int system_open_beneath(int root, const char *path)
 	return beneath_walk(root, path);
 }
 
-ssize_t system_send_file(int socket, int file, off_t *offset, size_t length)
-{
-	char bytes[16384];
-	ssize_t got, sent;
-
-	got = pread(file, bytes, length < sizeof bytes ? length : sizeof bytes, *offset);
-	if (got <= 0)
-		return got;
-	sent = send(socket, bytes, (size_t)got, MSG_NOSIGNAL);
-	if (sent > 0)
-		*offset += sent;
-	return sent;
-}
-
 int system_no_new_privileges(void)
 {
 	return 0;

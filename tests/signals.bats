@@ -51,6 +51,7 @@ serves() {
 	start_site
 	open_connection
 	"$tools/storm" "$server" 100 TERM
+	wait_until grep -q 'last call' "$log" # sent is not yet heard
 	finish_request
 	end_server
 	[ "$ended" -eq 0 ]

@@ -493,7 +493,7 @@ turned_after() {
 		load_end
 		nothing_lost
 		wait_until worker_count_is $left
-		wait_until log_says "TTOU: $left workers"
+		wait_until log_says "TTOU: $left worker"
 	done
 	kill -TTOU "$server"
 	wait_until turned_after "$(turns)"

@@ -15,6 +15,7 @@
 #include "worker.h"
 
 #define LINGER_MS 2000
+#define LINGER_READS 16
 
 static void *reserve(size_t size)
 {
@@ -43,12 +44,13 @@ void connection_set_state(struct connection *c, enum connection_state state)
 static void linger_ready(struct connection *c)
 {
 	char bytes[8192];
+	int reads = LINGER_READS; /* somebody who sends as fast as we read must not hold the others */
 	ssize_t got;
 
 	do {
 		got = recv(c->watch.fd, bytes, sizeof bytes, 0);
-	} while (got == (ssize_t)sizeof bytes || (got == -1 && errno == EINTR));
-	if (got > 0 || (got == -1 && errno == EAGAIN))
+	} while ((got == (ssize_t)sizeof bytes || (got == -1 && errno == EINTR)) && --reads > 0);
+	if (got > 0 || (got == -1 && (errno == EAGAIN || errno == EINTR)))
 		return;
 	connection_close(c, OUTCOME_ANSWERED);
 }

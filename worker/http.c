@@ -28,13 +28,12 @@
 #include "request.h"
 #include "scoreboard.h"
 #include "service.h"
-#include "system.h"
 #include "worker.h"
 
 #define KEEPALIVE_EXTRA_MS 1000 /* kept longer than promised, for what is on its way */
 #define SEND_MAX (512 * 1024)	/* of a file in one go, so that one client does not hold the others */
 #define HEADER_MAX 12288	/* leaves room in a buffer to read a body behind the head */
-#define LAST_PIECE 4096		/* the end of a file */
+#define PIECE (128 * 1024)	/* of a file, read and sent at once */
 #define STEPS_MAX 256		/* of one connection in one go, after which it reads no more before the others had theirs */
 
 /* What the output buffer must have room for before a request is answered: a page, or the head of a file with all of it. */
@@ -476,34 +475,20 @@ static bool step_body(struct connection *c, bool *drained)
 }
 
 /*
- * Sends the end of a file, which was held back, so that a file that changes while it is sent is cut short and never passes
- * for whole. Read first, and sent only if the file is still what it was then.
+ * Sends a piece of a file: reads it, and looks only then whether the file is still what it was, so that all that is ever
+ * sent is of one state of it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change what
+ * was sent already. Returns how much was sent, 0 when the file is not what it was, or -1 with errno of send(2).
  */
-static ssize_t send_last_piece(struct connection *c)
-{
-	struct http *http = http_of(c);
-	char bytes[LAST_PIECE];
-	ssize_t got = pread(http->file - 1, bytes, (size_t)http->left, http->at), sent;
-
-	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
-		return got < 0 ? got : 0;
-	sent = send(c->watch.fd, bytes, (size_t)got, MSG_NOSIGNAL);
-	if (sent > 0)
-		http->at += sent;
-	return sent;
-}
-
-/* Sends a piece of a file. Returns as system_send_file; 0 also when the file is not what it was any more. */
 static ssize_t send_piece(struct connection *c)
 {
 	struct http *http = http_of(c);
-	uint64_t piece = http->left - LAST_PIECE;
+	char bytes[PIECE];
+	size_t length = http->left < sizeof bytes ? (size_t)http->left : sizeof bytes;
+	ssize_t got = pread(http->file - 1, bytes, length, http->at);
 
-	if (http->left <= LAST_PIECE)
-		return send_last_piece(c);
-	if (!file_is_same(http->file - 1, &http->identity))
+	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
 		return 0;
-	return system_send_file(c->watch.fd, http->file - 1, &http->at, piece < SEND_MAX ? (size_t)piece : SEND_MAX);
+	return send(c->watch.fd, bytes, (size_t)got, MSG_NOSIGNAL);
 }
 
 static void close_file(struct connection *c)
@@ -525,6 +510,7 @@ static bool step_answer(struct connection *c)
 		ssize_t sent = turn < SEND_MAX ? send_piece(c) : -2;
 
 		if (sent > 0) {
+			http->at += sent;
 			http->left -= (uint64_t)sent;
 			turn += (uint64_t)sent;
 			continue;
