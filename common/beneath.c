@@ -31,7 +31,8 @@ int beneath_walk(int root, const char *path)
 			if (*path == '/')
 				next = openat(at, name, folder_flags);
 			else
-				next = openat(at, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+				next = openat(at, name,
+				    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 			path += *path == '/';
 		}
 		fd_close(&at);

@@ -1,4 +1,5 @@
-/* The channel; see channel.h. A message is a datagram of fixed size, so it comes whole or not at all. */
+/* The channel; see channel.h. A message is a datagram of fixed size, so it comes whole or not at
+ * all. */
 #include "channel.h"
 
 #include <errno.h>

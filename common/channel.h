@@ -19,14 +19,16 @@ enum channel_type {
 };
 
 struct channel_message {
-	uint32_t type;	/* enum channel_type, to be checked: the other side is not trusted */
-	uint32_t index;	/* RELEASED: of the listener */
+	uint32_t type; /* enum channel_type, to be checked: the other side is not trusted */
+	uint32_t index; /* RELEASED: of the listener */
 };
 
-/* Sends one message. Returns 0, or -1 with errno (EAGAIN: the other side does not read; EPIPE: it is gone). */
+/* Sends one message. Returns 0, or -1 with errno (EAGAIN: the other side does not read; EPIPE: it
+ * is gone). */
 int channel_send(int fd, enum channel_type type, uint32_t index);
 
-/* Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says nonsense. */
+/* Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says
+ * nonsense. */
 int channel_receive(int fd, struct channel_message *message);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The closing protocol; hold it against closing.h and the description in HACKING.md. It keeps no truth in
- * the shared word but what it says there to others: what a worker scribbles into it cannot mislead the master.
+ * The closing protocol; hold it against closing.h and the description in HACKING.md. It keeps no
+ * truth in the shared word but what it says there to others: what a worker scribbles into it cannot
+ * mislead the master.
  */
 #include "closing.h"
 
@@ -10,10 +11,10 @@
 #include "clock.h"
 #include "scoreboard.h"
 
-#define FIRST_DRAIN_MS 20	/* at most, before the gate */
-#define QUIET_MS 300		/* without an arrival, where nothing counts handshakes */
-#define LOOK_MS 1		/* between looks; */
-#define LOOK_LATER_MS 10	/* once it has taken longer than 100 ms */
+#define FIRST_DRAIN_MS 20 /* at most, before the gate */
+#define QUIET_MS 300 /* without an arrival, where nothing counts handshakes */
+#define LOOK_MS 1 /* between looks; */
+#define LOOK_LATER_MS 10 /* once it has taken longer than 100 ms */
 
 static void set_state(struct closing *closing, enum closing_state state, int64_t now)
 {
@@ -26,16 +27,16 @@ static void say(struct closing *closing, uint64_t flag)
 	atomic_fetch_or_explicit(closing->word, flag, memory_order_acq_rel);
 }
 
-void closing_init(struct closing *closing, int fd, enum listener_kind kind, bool ours,
-    _Atomic uint64_t *word)
+void closing_init(
+    struct closing *closing, int fd, enum listener_kind kind, bool ours, _Atomic uint64_t *word)
 {
 	*closing = (struct closing){
-		.state = CLOSING_OPEN,
-		.fd = fd,
-		.kind = kind,
-		.ours = ours,
-		.word = word,
-		.look_at = CLOCK_NEVER,
+	    .state = CLOSING_OPEN,
+	    .fd = fd,
+	    .kind = kind,
+	    .ours = ours,
+	    .word = word,
+	    .look_at = CLOCK_NEVER,
 	};
 }
 
@@ -57,7 +58,8 @@ static bool queue_is_empty(const struct closing *closing)
 
 	if (queued >= 0)
 		return queued == 0;
-	/* A Unix socket that was shut down is always readable: its drain ends with the quiet alone. */
+	/* A Unix socket that was shut down is always readable: its drain ends with the quiet alone.
+	 */
 	if (closing->kind == LISTENER_UNIX && closing->state == CLOSING_GATED)
 		return true;
 	return poll(&listener, 1, 0) == 0;
@@ -83,8 +85,8 @@ static void release(struct closing *closing, int64_t now)
 }
 
 /*
- * Whether nothing can be lost any more. The order matters: a handshake that ends between the two counts is seen in the
- * queue by the second look at it.
+ * Whether nothing can be lost any more. The order matters: a handshake that ends between the two
+ * counts is seen in the queue by the second look at it.
  */
 static bool nothing_pending(struct closing *closing, int64_t now)
 {

@@ -1,17 +1,18 @@
 /*
  * Closing a listener without losing a connection: flag, gate, drain, release.
  *
- *   OPEN ──begin──► DRAINING ──queue empty, or 20 ms──► GATED ──nothing queued, no handshake──► RELEASED
- *          flag               gate is set here                   (or settle is over)     word, shutdown
+ *   OPEN ──begin──► DRAINING ──queue empty, or 20 ms──► GATED ──nothing queued, no handshake──►
+ * RELEASED flag               gate is set here                   (or settle is over)     word,
+ * shutdown
  *
- *   DRAINING  The flag is set: whatever accept says now is understood. The workers go on accepting, so that
- *             the gate, which makes each SYN wait a second, is short.
- *   GATED     No new handshake can begin. The workers accept what is queued; handshakes under way end.
- *   RELEASED  The queue was seen empty with no handshake left to fill it. The word tells the workers to close
- *             their copies; shutdown(2) frees the port even while a stopped process holds one.
+ *   DRAINING  The flag is set: whatever accept says now is understood. The workers go on accepting,
+ * so that the gate, which makes each SYN wait a second, is short. GATED     No new handshake can
+ * begin. The workers accept what is queued; handshakes under way end. RELEASED  The queue was seen
+ * empty with no handshake left to fill it. The word tells the workers to close their copies;
+ * shutdown(2) frees the port even while a stopped process holds one.
  *
- * Every act is idempotent: the master does this, or all workers at once when it has died. Nobody here accepts; whoever
- * runs this must see to it that somebody does.
+ * Every act is idempotent: the master does this, or all workers at once when it has died. Nobody
+ * here accepts; whoever runs this must see to it that somebody does.
  */
 #ifndef LASTCALL_CLOSING_H
 #define LASTCALL_CLOSING_H
@@ -26,40 +27,43 @@ enum closing_state { CLOSING_OPEN, CLOSING_DRAINING, CLOSING_GATED, CLOSING_RELE
 
 struct closing {
 	enum closing_state state;
-	int fd;			/* the listening socket, not owned */
+	int fd; /* the listening socket, not owned */
 	enum listener_kind kind;
-	bool ours;		/* false: a service manager has it too; it is never gated nor shut down */
-	_Atomic uint64_t *word;	/* of the listener, in shared memory */
+	bool ours; /* false: a service manager has it too; it is never gated nor shut down */
+	_Atomic uint64_t *word; /* of the listener, in shared memory */
 
-	enum gate_way way;	/* how it was gated */
-	int64_t begun;		/* ms */
-	int64_t settle;		/* ms that handshakes are waited for */
-	int64_t quiet_since;	/* where the system does not count: when an arrival was last seen */
-	int64_t look_at;	/* when closing_step has something to do */
-	int handshakes_left;	/* given up at the end of settle */
+	enum gate_way way; /* how it was gated */
+	int64_t begun; /* ms */
+	int64_t settle; /* ms that handshakes are waited for */
+	int64_t quiet_since; /* where the system does not count: when an arrival was last seen */
+	int64_t look_at; /* when closing_step has something to do */
+	int handshakes_left; /* given up at the end of settle */
 };
 
 /* Prepares it for a listener that is open. */
-void closing_init(struct closing *closing, int fd, enum listener_kind kind, bool ours,
-    _Atomic uint64_t *word);
+void closing_init(
+    struct closing *closing, int fd, enum listener_kind kind, bool ours, _Atomic uint64_t *word);
 
 /* Sets the flag and begins. Again: no effect. settle in ms. */
 void closing_begin(struct closing *closing, int64_t now, int64_t settle);
 
 /*
- * Does what is due and returns when to call again, or CLOCK_NEVER once it is RELEASED. Calling early does no harm.
+ * Does what is due and returns when to call again, or CLOCK_NEVER once it is RELEASED. Calling
+ * early does no harm.
  */
 int64_t closing_step(struct closing *closing, int64_t now);
 
-/* Where nothing counts the queue: an arrival was accepted just now, so the wait for quiet begins anew. */
+/* Where nothing counts the queue: an arrival was accepted just now, so the wait for quiet begins
+ * anew. */
 void closing_saw_arrival(struct closing *closing, int64_t now);
 
-/* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again: no effect. */
+/* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again: no effect.
+ */
 void closing_gate(struct closing *closing, int64_t now);
 
 /*
- * Gives up waiting: releases at once. Returns how many connections still waited in the queue (0 if the
- * system does not tell), which are reset by this and are the caller's to count as cut.
+ * Gives up waiting: releases at once. Returns how many connections still waited in the queue (0 if
+ * the system does not tell), which are reset by this and are the caller's to count as cut.
  */
 int closing_force(struct closing *closing);
 

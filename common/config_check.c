@@ -116,7 +116,8 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 		if (l->address.form == ADDRESS_UNIX)
 			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);
 		else if (l->address.form == ADDRESS_FD)
-			config_error(config, d, &l->at, "no socket named \"%.100s\" was passed to this process",
+			config_error(config, d, &l->at,
+			    "no socket named \"%.100s\" was passed to this process",
 			    l->address.name);
 	}
 	return d->errors == before ? 0 : -1;

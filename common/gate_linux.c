@@ -1,6 +1,7 @@
 /*
- * The gate of Linux; see gate.h. The numbers and structures of the kernel's interfaces are declared here, because
- * a build with musl has no <linux/…> headers. Sources: socket(7), ip(7), sock_diag(7), tcp(7), packet(7).
+ * The gate of Linux; see gate.h. The numbers and structures of the kernel's interfaces are declared
+ * here, because a build with musl has no <linux/…> headers. Sources: socket(7), ip(7),
+ * sock_diag(7), tcp(7), packet(7).
  */
 #include "gate.h"
 
@@ -37,13 +38,13 @@ struct filter_program {
 /* linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, linux/unix_diag.h. */
 #define NETLINK_SOCK_DIAG 4
 #define SOCK_DIAG_BY_FAMILY 20
-#define MESSAGE_ERROR 2		/* NLMSG_ERROR */
-#define MESSAGE_DONE 3		/* NLMSG_DONE */
-#define REQUEST_FLAG 0x001	/* NLM_F_REQUEST */
-#define REQUEST_DUMP 0x300	/* NLM_F_DUMP */
+#define MESSAGE_ERROR 2 /* NLMSG_ERROR */
+#define MESSAGE_DONE 3 /* NLMSG_DONE */
+#define REQUEST_FLAG 0x001 /* NLM_F_REQUEST */
+#define REQUEST_DUMP 0x300 /* NLM_F_DUMP */
 #define STATE_SYN_RECV (1u << 3)
-#define UNIX_SHOW_QUEUE 0x10	/* UDIAG_SHOW_RQLEN */
-#define UNIX_QUEUE 4		/* UNIX_DIAG_RQLEN */
+#define UNIX_SHOW_QUEUE 0x10 /* UDIAG_SHOW_RQLEN */
+#define UNIX_QUEUE 4 /* UNIX_DIAG_RQLEN */
 
 struct netlink_header {
 	uint32_t length;
@@ -55,7 +56,7 @@ struct netlink_address {
 	uint32_t port, groups;
 };
 struct inet_socket_id {
-	uint16_t source_port, target_port;	/* network order */
+	uint16_t source_port, target_port; /* network order */
 	uint32_t source[4], target[4];
 	uint32_t interface;
 	uint32_t cookie[2];
@@ -103,13 +104,14 @@ static int set_int(int fd, int level, int name, int value)
 
 enum gate_way gate_set(int listener, enum listener_kind kind)
 {
-	/* Offset 0 is the TCP header; byte 13 has the flags: SYN (0x02) without ACK (0x10) is dropped. */
+	/* Offset 0 is the TCP header; byte 13 has the flags: SYN (0x02) without ACK (0x10) is
+	 * dropped. */
 	static const struct filter_step steps[] = {
-		{0x30, 0, 0, 13},		/* load byte [13] */
-		{0x54, 0, 0, 0x12},		/* and SYN | ACK */
-		{0x15, 0, 1, 0x02},		/* equal to SYN alone? */
-		{0x06, 0, 0, 0},		/* drop */
-		{0x06, 0, 0, UINT32_MAX},	/* keep whole */
+	    {0x30, 0, 0, 13}, /* load byte [13] */
+	    {0x54, 0, 0, 0x12}, /* and SYN | ACK */
+	    {0x15, 0, 1, 0x02}, /* equal to SYN alone? */
+	    {0x06, 0, 0, 0}, /* drop */
+	    {0x06, 0, 0, UINT32_MAX}, /* keep whole */
 	};
 	const struct filter_program program = {sizeof steps / sizeof steps[0], steps};
 	int v4, v6;
@@ -191,7 +193,8 @@ static void count_unix(const struct netlink_header *header, const void *what, in
 		memcpy(&attribute, at, sizeof attribute);
 		if (attribute.length < sizeof attribute || attribute.length > end - at)
 			return;
-		if (attribute.type == UNIX_QUEUE && attribute.length >= sizeof attribute + sizeof queued) {
+		if (attribute.type == UNIX_QUEUE &&
+		    attribute.length >= sizeof attribute + sizeof queued) {
 			memcpy(&queued, at + sizeof attribute, sizeof queued);
 			*count = (int)queued;
 		}
@@ -202,11 +205,11 @@ static void count_unix(const struct netlink_header *header, const void *what, in
 static int unix_queue(int listener)
 {
 	struct unix_request request = {
-		.header = {sizeof request, SOCK_DIAG_BY_FAMILY, REQUEST_FLAG, 1, 0},
-		.family = AF_UNIX,
-		.states = UINT32_MAX,
-		.show = UNIX_SHOW_QUEUE,
-		.cookie = {UINT32_MAX, UINT32_MAX},
+	    .header = {sizeof request, SOCK_DIAG_BY_FAMILY, REQUEST_FLAG, 1, 0},
+	    .family = AF_UNIX,
+	    .states = UINT32_MAX,
+	    .show = UNIX_SHOW_QUEUE,
+	    .cookie = {UINT32_MAX, UINT32_MAX},
 	};
 	struct stat info;
 
@@ -240,7 +243,8 @@ static bool same_address(const struct inet_answer *answer, const union address_s
 
 		if (want == htonl(INADDR_ANY))
 			return true;
-		return answer->family == AF_INET ? source[0] == want : is_mapped && source[3] == want;
+		return answer->family == AF_INET ? source[0] == want
+						 : is_mapped && source[3] == want;
 	}
 	if (IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
 		return true;
@@ -268,11 +272,12 @@ int gate_handshakes(int listener, enum listener_kind kind)
 		return -1;
 	for (size_t i = 0; i < sizeof families; i++) {
 		struct inet_request request = {
-			.header = {sizeof request, SOCK_DIAG_BY_FAMILY, REQUEST_FLAG | REQUEST_DUMP, 1, 0},
-			.family = families[i],
-			.protocol = IPPROTO_TCP,
-			.states = STATE_SYN_RECV,
-			.id = {.source_port = htons((uint16_t)address_port(&local))},
+		    .header = {sizeof request, SOCK_DIAG_BY_FAMILY, REQUEST_FLAG | REQUEST_DUMP, 1,
+			0},
+		    .family = families[i],
+		    .protocol = IPPROTO_TCP,
+		    .states = STATE_SYN_RECV,
+		    .id = {.source_port = htons((uint16_t)address_port(&local))},
 		};
 		int counted;
 

@@ -1,7 +1,7 @@
 /*
- * The gate where there is nothing but POSIX; see gate.h. A minimum TTL is used where the system has it (FreeBSD does,
- * and so does Linux, which is how the tests reach this file); else an empty backlog must do. Counts are unknown,
- * so closing.c waits for a time without arrivals.
+ * The gate where there is nothing but POSIX; see gate.h. A minimum TTL is used where the system has
+ * it (FreeBSD does, and so does Linux, which is how the tests reach this file); else an empty
+ * backlog must do. Counts are unknown, so closing.c waits for a time without arrivals.
  */
 #include "gate.h"
 

@@ -1,10 +1,10 @@
 /*
  * The seam between master and worker: all that the one knows of the other.
  *
- * The master knows a service by its service_kind: its name, the options that its block may have, and a hook
- * that opens what only root can open. The worker gets a handover after the fork and never returns from
- * worker_run. Nothing else crosses, but the words in shared memory (scoreboard.h, closing.h)
- * and the messages on the channel (channel.h).
+ * The master knows a service by its service_kind: its name, the options that its block may have,
+ * and a hook that opens what only root can open. The worker gets a handover after the fork and
+ * never returns from worker_run. Nothing else crosses, but the words in shared memory
+ * (scoreboard.h, closing.h) and the messages on the channel (channel.h).
  */
 #ifndef LASTCALL_HANDOVER_H
 #define LASTCALL_HANDOVER_H
@@ -18,17 +18,18 @@
 
 /* What the master and the configuration know of a service. Tables live in worker/service.c. */
 struct service_kind {
-	const char *name;			/* "http" */
-	const char *summary;			/* one line for --help */
-	const char *scheme;			/* "http" if a URL can be printed for its listeners, else NULL */
-	const struct directive *directives;	/* of its block, ends with a NULL name; offsets into its options */
-	size_t options_size;			/* of its options struct; zeroed, then filled from the directives */
-	const char *argument;			/* the directive that a first plain argument sets
-						 * ("http ./site" sets root), or NULL: takes none */
+	const char *name; /* "http" */
+	const char *summary; /* one line for --help */
+	const char *scheme; /* "http" if a URL can be printed for its listeners, else NULL */
+	const struct directive
+	    *directives; /* of its block, ends with a NULL name; offsets into its options */
+	size_t options_size; /* of its options struct; zeroed, then filled from the directives */
+	const char *argument; /* the directive that a first plain argument sets
+			       * ("http ./site" sets root), or NULL: takes none */
 	/*
 	 * Looks at options as a whole, without changing anything (the file is only being tested).
-	 * Returns NULL, or a constant or static text that says what is wrong; *directive is then set to the
-	 * name of the directive to blame, or NULL for the block as a whole.
+	 * Returns NULL, or a constant or static text that says what is wrong; *directive is then
+	 * set to the name of the directive to blame, or NULL for the block as a whole.
 	 */
 	const char *(*check)(const void *options, const char **directive);
 	/*
@@ -50,10 +51,10 @@ struct scoreboard;
 
 /* A listening socket as a worker sees it. */
 struct handover_listener {
-	int fd;					/* the worker's own copy; -1: closed already */
-	unsigned index;				/* of its word in shared memory */
-	bool ours;				/* false: passed by a service manager, never gated */
-	int kind;				/* enum closing_kind */
+	int fd; /* the worker's own copy; -1: closed already */
+	unsigned index; /* of its word in shared memory */
+	bool ours; /* false: passed by a service manager, never gated */
+	int kind; /* enum closing_kind */
 	const struct service_config *service;
 };
 
@@ -61,12 +62,12 @@ struct handover_listener {
 struct handover {
 	const struct config *config;
 	struct scoreboard *scoreboard;
-	unsigned slot;				/* its own in the scoreboard */
-	unsigned generation;			/* whose word says what the end of the drain pipe means */
-	int drain;				/* read end of the drain pipe */
-	int channel;				/* to the master */
-	const int *bells;			/* one descriptor per slot: ring to make its worker look again */
-	const int *bell_ears;			/* one per slot: readable when its bell was rung */
+	unsigned slot; /* its own in the scoreboard */
+	unsigned generation; /* whose word says what the end of the drain pipe means */
+	int drain; /* read end of the drain pipe */
+	int channel; /* to the master */
+	const int *bells; /* one descriptor per slot: ring to make its worker look again */
+	const int *bell_ears; /* one per slot: readable when its bell was rung */
 	size_t bells_count;
 	const struct handover_listener *listeners;
 	size_t listeners_count;

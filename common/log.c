@@ -46,7 +46,8 @@ static int put_line(struct log *log, const char *level, const char *message)
 		n = (int)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ ", &parts);
 		snprintf(stamp + n, sizeof stamp - (size_t)n, "[%ld] ", (long)getpid());
 	}
-	n = snprintf(line, sizeof line, "%s%slastcall: %s%s\n", log->torn ? "\n" : "", stamp, level, message);
+	n = snprintf(line, sizeof line, "%s%slastcall: %s%s\n", log->torn ? "\n" : "", stamp, level,
+	    message);
 	if (n >= (int)sizeof line) {
 		n = (int)sizeof line - 1;
 		line[n - 1] = '\n';
@@ -75,7 +76,8 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
 	if (log->dropped > 0) {
 		char lost[64];
 
-		snprintf(lost, sizeof lost, "%llu log lines dropped", (unsigned long long)log->dropped);
+		snprintf(
+		    lost, sizeof lost, "%llu log lines dropped", (unsigned long long)log->dropped);
 		if (put_line(log, level_words[LOG_WARNING], lost) == 0)
 			log->dropped = 0;
 	}

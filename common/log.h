@@ -1,8 +1,10 @@
 /*
- * The error log: whole lines to standard error or a file, a level each, never in the way of serving.
+ * The error log: whole lines to standard error or a file, a level each, never in the way of
+ * serving.
  *
- * A line that cannot be written at once (a full disk, a pipe that nobody reads) is dropped and counted; the next line
- * that gets through says how many were. A caller of the log never sees an error of it.
+ * A line that cannot be written at once (a full disk, a pipe that nobody reads) is dropped and
+ * counted; the next line that gets through says how many were. A caller of the log never sees an
+ * error of it.
  */
 #ifndef LASTCALL_LOG_H
 #define LASTCALL_LOG_H
@@ -15,11 +17,11 @@
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
 struct log {
-	int fd;			/* not owned unless the caller says so elsewhere */
-	enum log_level level;	/* lines above it are not written */
-	bool stamped;		/* a file's lines begin with date and pid */
-	bool torn;		/* the last line came only in part: the next one ends it first */
-	uint64_t dropped;	/* since the last line that got through */
+	int fd; /* not owned unless the caller says so elsewhere */
+	enum log_level level; /* lines above it are not written */
+	bool stamped; /* a file's lines begin with date and pid */
+	bool torn; /* the last line came only in part: the next one ends it first */
+	uint64_t dropped; /* since the last line that got through */
 	uint64_t dropped_total;
 };
 
@@ -28,16 +30,16 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /*
- * Writes bytes to a file, or to a pipe, socket or terminal that has room; never blocks, as long as length is at most
- * LOG_PIPE_MAX for what is not a file. Returns how many were written, which on a full disk can be a part, or -1 with
- * errno (EAGAIN: no room).
+ * Writes bytes to a file, or to a pipe, socket or terminal that has room; never blocks, as long as
+ * length is at most LOG_PIPE_MAX for what is not a file. Returns how many were written, which on a
+ * full disk can be a part, or -1 with errno (EAGAIN: no room).
  */
 ssize_t log_put(int fd, const char *bytes, size_t length);
 #define LOG_PIPE_MAX 4096
 
 /*
- * Escapes bytes that come from a client: all but printable ASCII, and quote and backslash, become \xHH. Writes at most
- * size - 1 bytes and a NUL, and only whole escapes. Returns the length.
+ * Escapes bytes that come from a client: all but printable ASCII, and quote and backslash, become
+ * \xHH. Writes at most size - 1 bytes and a NUL, and only whole escapes. Returns the length.
  */
 size_t log_escape(char *out, size_t size, const char *bytes, size_t length);
 

@@ -1,8 +1,10 @@
 /*
- * The event loop of both processes: descriptors in, calls out. loop_epoll.c and loop_poll.c are twins.
+ * The event loop of both processes: descriptors in, calls out. loop_epoll.c and loop_poll.c are
+ * twins.
  *
- * A caller embeds a struct watch in what it watches for, sets fd and ready, and calls loop_watch. In ready() it may
- * watch, change, forget and close anything, itself and others that are about to be reported too.
+ * A caller embeds a struct watch in what it watches for, sets fd and ready, and calls loop_watch.
+ * In ready() it may watch, change, forget and close anything, itself and others that are about to
+ * be reported too.
  */
 #ifndef LASTCALL_LOOP_H
 #define LASTCALL_LOOP_H
@@ -11,23 +13,25 @@
 #include <stdint.h>
 
 enum {
-	LOOP_READ = 1,		/* readable, end of file, or an error to be read */
+	LOOP_READ = 1, /* readable, end of file, or an error to be read */
 	LOOP_WRITE = 2,
-	LOOP_HANGUP = 4,	/* reported, never asked for: both directions are over */
-	LOOP_EXCLUSIVE = 8,	/* with LOOP_READ, for a shared listener: wake one process, not all (epoll only) */
+	LOOP_HANGUP = 4, /* reported, never asked for: both directions are over */
+	LOOP_EXCLUSIVE =
+	    8, /* with LOOP_READ, for a shared listener: wake one process, not all (epoll only) */
 };
 
 struct watch {
 	int fd;
 	void (*ready)(struct watch *watch, unsigned events);
-	unsigned events;	/* what is asked for now; 0: not watched. Owned by the loop */
-	unsigned place;		/* owned by the loop */
+	unsigned events; /* what is asked for now; 0: not watched. Owned by the loop */
+	unsigned place; /* owned by the loop */
 };
 
 struct loop;
 
 /* The struct that a member is part of. */
-#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define container_of(pointer, type, member)                                                        \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* "epoll" or "poll". */
 extern const char *const loop_name;
@@ -37,21 +41,21 @@ struct loop *loop_open(size_t capacity);
 void loop_close(struct loop *loop);
 
 /*
- * Asks for events on watch->fd, from now on and as long as they last (level-triggered); 0 takes it out. Returns 0, or
- * -1 with errno (ENOSPC, ENOMEM, EPERM for a file that cannot be waited for).
+ * Asks for events on watch->fd, from now on and as long as they last (level-triggered); 0 takes it
+ * out. Returns 0, or -1 with errno (ENOSPC, ENOMEM, EPERM for a file that cannot be waited for).
  */
 int loop_watch(struct loop *loop, struct watch *watch, unsigned events);
 
 /*
- * Takes a watch out whose descriptor only this process has and closes right after this call (that saves a system call).
- * Events of it that are on their way are dropped.
+ * Takes a watch out whose descriptor only this process has and closes right after this call (that
+ * saves a system call). Events of it that are on their way are dropped.
  */
 void loop_forget(struct loop *loop, struct watch *watch);
 
 /*
- * Waits until something is ready or timeout_ms are over (negative: for ever), sets *now to clock_ms(), then makes the
- * calls: what they count from now is counted from after the wait. A signal ends the wait early. Returns 0, or -1 with
- * errno when waiting itself failed.
+ * Waits until something is ready or timeout_ms are over (negative: for ever), sets *now to
+ * clock_ms(), then makes the calls: what they count from now is counted from after the wait. A
+ * signal ends the wait early. Returns 0, or -1 with errno when waiting itself failed.
  */
 int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now);
 

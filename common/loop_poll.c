@@ -1,4 +1,5 @@
-/* The loop on poll(2): the POSIX twin of loop_epoll.c. All is done in its arrays; one system call a turn. */
+/* The loop on poll(2): the POSIX twin of loop_epoll.c. All is done in its arrays; one system call a
+ * turn. */
 #include "loop.h"
 
 #include <errno.h>

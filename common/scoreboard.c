@@ -1,4 +1,5 @@
-/* The shared memory; see scoreboard.h. Slots first (each has its own cache lines), then the words. */
+/* The shared memory; see scoreboard.h. Slots first (each has its own cache lines), then the words.
+ */
 #include "scoreboard.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 	scoreboard->slots = (struct slot *)(void *)memory;
 	scoreboard->slots_count = slots;
 	scoreboard->listeners = (_Atomic uint64_t *)(void *)(memory + slots_size);
-	scoreboard->generations = (_Atomic uint32_t *)(void *)(memory + slots_size + listeners_size);
+	scoreboard->generations =
+	    (_Atomic uint32_t *)(void *)(memory + slots_size + listeners_size);
 	return 0;
 }
 

@@ -1,10 +1,11 @@
 /*
- * The memory that master and workers share: a slot of numbers for each worker, and the words that carry a state
- * to everybody at once (one for each listener, one for each generation).
+ * The memory that master and workers share: a slot of numbers for each worker, and the words that
+ * carry a state to everybody at once (one for each listener, one for each generation).
  *
- * Who writes what: a worker its own slot; the master the words (and a worker too, when the master has died). A
- * worker can scribble over all of it, so the master keeps its own truth elsewhere and takes what it reads here for
- * what it is: numbers to show and to compare, never an index, a length or a pointer.
+ * Who writes what: a worker its own slot; the master the words (and a worker too, when the master
+ * has died). A worker can scribble over all of it, so the master keeps its own truth elsewhere and
+ * takes what it reads here for what it is: numbers to show and to compare, never an index, a length
+ * or a pointer.
  */
 #ifndef LASTCALL_SCOREBOARD_H
 #define LASTCALL_SCOREBOARD_H
@@ -14,33 +15,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SCOREBOARD_LISTENERS 16384	/* words for listeners */
-#define SCOREBOARD_GENERATIONS 64	/* words for generations */
-#define SCOREBOARD_SLOTS 1024		/* the most workers at a time, retiring ones included */
+#define SCOREBOARD_LISTENERS 16384 /* words for listeners */
+#define SCOREBOARD_GENERATIONS 64 /* words for generations */
+#define SCOREBOARD_SLOTS 1024 /* the most workers at a time, retiring ones included */
 
 /* What a worker is doing, as it says. */
 enum slot_state {
-	SLOT_VACANT,	/* nobody's */
-	SLOT_STARTING,	/* born, not ready */
-	SLOT_SERVING,	/* accepts */
-	SLOT_FULL,	/* serves, and has no room for another connection */
-	SLOT_LEAVING,	/* retires or drains: finishes what it has */
-	SLOT_STOPPED,	/* written by the master when it hears so; the worker's next turn says otherwise */
+	SLOT_VACANT, /* nobody's */
+	SLOT_STARTING, /* born, not ready */
+	SLOT_SERVING, /* accepts */
+	SLOT_FULL, /* serves, and has no room for another connection */
+	SLOT_LEAVING, /* retires or drains: finishes what it has */
+	SLOT_STOPPED, /* written by the master when it hears so; the worker's next turn says
+			 otherwise */
 };
 
-/* What the end of the drain pipe means, one word per generation; a higher one overrides a lower one. */
+/* What the end of the drain pipe means, one word per generation; a higher one overrides a lower
+ * one. */
 enum order {
-	ORDER_NONE,	/* nothing was said: the master has died */
-	ORDER_RETIRE,	/* a successor serves the listeners */
-	ORDER_STOP,	/* they are closing: accept until they are released */
-	ORDER_CUT,	/* end now: cut what is open, and count it */
+	ORDER_NONE, /* nothing was said: the master has died */
+	ORDER_RETIRE, /* a successor serves the listeners */
+	ORDER_STOP, /* they are closing: accept until they are released */
+	ORDER_CUT, /* end now: cut what is open, and count it */
 };
 
 /* Of a listener's word: flags, with the sequence number of its use in the upper half. */
 enum {
-	WORD_CLOSING = 1,	/* flag: set before anything else happens to the socket */
-	WORD_GATED = 2,		/* it was ever gated: who accepts undoes what a connection inherits */
-	WORD_RELEASED = 4,	/* its queue is empty: close your copy */
+	WORD_CLOSING = 1, /* flag: set before anything else happens to the socket */
+	WORD_GATED = 2, /* it was ever gated: who accepts undoes what a connection inherits */
+	WORD_RELEASED = 4, /* its queue is empty: close your copy */
 };
 #define WORD_SEQUENCE_SHIFT 32
 
@@ -48,22 +51,24 @@ enum {
 #define HINT_NONE 0u
 #define HINT_ALL UINT32_MAX
 
-/* One worker's numbers. Counters only rise while a worker lives; the master adds them up when it ends. */
+/* One worker's numbers. Counters only rise while a worker lives; the master adds them up when it
+ * ends. */
 struct slot {
-	_Alignas(128) _Atomic int64_t beat;	/* clock_ms() of its last turn */
-	_Atomic uint32_t state;			/* enum slot_state */
-	_Atomic uint32_t connections;		/* open now */
-	_Atomic uint32_t hint;			/* HINT_NONE, HINT_ALL, or 1 + index of a listener */
-	_Atomic uint64_t accepted;		/* connections let in */
-	_Atomic uint64_t requests;		/* answers begun: requests of http, connections of echo */
-	_Atomic uint64_t passed;		/* wake-ups passed on to a sibling */
-	_Atomic uint64_t pauses;		/* times that accept ran out of something */
-	_Atomic uint64_t broken;		/* connections cut for a deadline of theirs, or a file that changed */
+	_Alignas(128) _Atomic int64_t beat; /* clock_ms() of its last turn */
+	_Atomic uint32_t state; /* enum slot_state */
+	_Atomic uint32_t connections; /* open now */
+	_Atomic uint32_t hint; /* HINT_NONE, HINT_ALL, or 1 + index of a listener */
+	_Atomic uint64_t accepted; /* connections let in */
+	_Atomic uint64_t requests; /* answers begun: requests of http, connections of echo */
+	_Atomic uint64_t passed; /* wake-ups passed on to a sibling */
+	_Atomic uint64_t pauses; /* times that accept ran out of something */
+	_Atomic uint64_t
+	    broken; /* connections cut for a deadline of theirs, or a file that changed */
 	_Atomic uint64_t log_dropped;
 	/* Since the drain began. */
-	_Atomic uint64_t queued;		/* accepted after the flag was set */
-	_Atomic uint64_t answered;		/* connections that ended in order */
-	_Atomic uint64_t left;			/* connections whose client went away by itself */
+	_Atomic uint64_t queued; /* accepted after the flag was set */
+	_Atomic uint64_t answered; /* connections that ended in order */
+	_Atomic uint64_t left; /* connections whose client went away by itself */
 	_Atomic uint64_t cut;
 };
 
@@ -74,8 +79,8 @@ struct scoreboard {
 	size_t size;
 	struct slot *slots;
 	size_t slots_count;
-	_Atomic uint64_t *listeners;	/* SCOREBOARD_LISTENERS words */
-	_Atomic uint32_t *generations;	/* SCOREBOARD_GENERATIONS words, enum order */
+	_Atomic uint64_t *listeners; /* SCOREBOARD_LISTENERS words */
+	_Atomic uint32_t *generations; /* SCOREBOARD_GENERATIONS words, enum order */
 };
 
 /* Makes the memory. Returns 0, or -1 with errno ENOMEM, EMFILE or ENFILE. */
@@ -88,8 +93,8 @@ void slot_clear(struct slot *slot);
 /* Adds to a counter that only this process writes: no locked instruction is needed. */
 static inline void slot_add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-	    memory_order_relaxed);
+	atomic_store_explicit(
+	    counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 static inline uint64_t slot_read(const _Atomic uint64_t *counter)

@@ -1,6 +1,7 @@
 /*
- * Signals as a readable descriptor. The handler sets its flag and writes one wake byte; all else happens
- * in the loop, where signals_take tells what came since the last call. Any number of the same are one.
+ * Signals as a readable descriptor. The handler sets its flag and writes one wake byte; all else
+ * happens in the loop, where signals_take tells what came since the last call. Any number of the
+ * same are one.
  */
 #ifndef LASTCALL_SIGNALS_H
 #define LASTCALL_SIGNALS_H
@@ -9,8 +10,8 @@
 #include <signal.h>
 
 /*
- * Begins to catch the signals of the list (ends with 0). There is one set of handlers in a process. Returns the
- * descriptor to wait on, or -1 with errno.
+ * Begins to catch the signals of the list (ends with 0). There is one set of handlers in a process.
+ * Returns the descriptor to wait on, or -1 with errno.
  */
 int signals_open(const int *list);
 
@@ -25,8 +26,8 @@ void signals_block(sigset_t *old);
 void signals_unblock(const sigset_t *old);
 
 /*
- * In a child: closes the descriptor, ignores each signal of the list (ends with 0), and sets those that the
- * parent caught and that are not in it to their defaults. Call it before signals_unblock.
+ * In a child: closes the descriptor, ignores each signal of the list (ends with 0), and sets those
+ * that the parent caught and that are not in it to their defaults. Call it before signals_unblock.
  */
 void signals_detach(const int *ignored);
 

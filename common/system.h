@@ -24,39 +24,41 @@ int system_pipe(int ends[2]);
 int system_accept(int listener, struct sockaddr *peer, socklen_t *length);
 
 /*
- * Memory shared with every child forked later, zeroed; *fd is the descriptor that keeps it (so that it can
- * survive an execve). Returns the address, or NULL with errno. Unmap with munmap.
+ * Memory shared with every child forked later, zeroed; *fd is the descriptor that keeps it (so that
+ * it can survive an execve). Returns the address, or NULL with errno. Unmap with munmap.
  */
 void *system_shared_memory(size_t size, int *fd);
 
 /*
- * A bell: ring *rope from any process, the other end's owner hears at *ear. Any number of rings may be heard as
- * one. On Linux both are the same eventfd. Return 0, or -1 with errno.
+ * A bell: ring *rope from any process, the other end's owner hears at *ear. Any number of rings may
+ * be heard as one. On Linux both are the same eventfd. Return 0, or -1 with errno.
  */
 int system_bell(int *rope, int *ear);
-void system_ring(int rope);	/* never blocks */
-void system_hush(int ear);	/* forgets the rings so far */
+void system_ring(int rope); /* never blocks */
+void system_hush(int ear); /* forgets the rings so far */
 
 /*
- * Opens path for reading, beneath the folder root and nowhere else, whatever links are on the way. Never
- * blocks on a FIFO. On Linux links that stay inside are followed; the twin follows none. An empty path is the
- * root itself. Returns the descriptor, or -1 with errno: ENOENT, ENOTDIR, EACCES, ENAMETOOLONG, and EXDEV or ELOOP
- * for a path that leads out.
+ * Opens path for reading, beneath the folder root and nowhere else, whatever links are on the way.
+ * Never blocks on a FIFO. On Linux links that stay inside are followed; the twin follows none. An
+ * empty path is the root itself. Returns the descriptor, or -1 with errno: ENOENT, ENOTDIR, EACCES,
+ * ENAMETOOLONG, and EXDEV or ELOOP for a path that leads out.
  */
 int system_open_beneath(int root, const char *path);
 
-/* No program that this process starts gains privilege. Returns 0 (also where there is no such thing) or -1. */
+/* No program that this process starts gains privilege. Returns 0 (also where there is no such
+ * thing) or -1. */
 int system_no_new_privileges(void);
 
 /*
- * When the parent dies, be continued if stopped, so that an orphan cannot stay stopped and hold what it has. Call it
- * after the user was changed, which forgets it. Does nothing in the twin.
+ * When the parent dies, be continued if stopped, so that an orphan cannot stay stopped and hold
+ * what it has. Call it after the user was changed, which forgets it. Does nothing in the twin.
  */
 void system_wake_on_parent_death(void);
 
 /*
- * Signals a process through a handle that cannot come to mean another process. system_process_open returns a
- * descriptor, or -1 (no such process, or no such thing here); system_process_signal returns 0 or -1.
+ * Signals a process through a handle that cannot come to mean another process. system_process_open
+ * returns a descriptor, or -1 (no such process, or no such thing here); system_process_signal
+ * returns 0 or -1.
  */
 int system_process_open(pid_t pid);
 int system_process_signal(int process, pid_t pid, int signal);

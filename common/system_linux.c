@@ -29,8 +29,8 @@ struct open_how_v0 {
 #ifndef SYS_pidfd_send_signal
 #define SYS_pidfd_send_signal 424
 #endif
-#define RESOLVE_NO_MAGIC 0x02u	/* RESOLVE_NO_MAGICLINKS */
-#define RESOLVE_BELOW 0x08u	/* RESOLVE_BENEATH */
+#define RESOLVE_NO_MAGIC 0x02u /* RESOLVE_NO_MAGICLINKS */
+#define RESOLVE_BELOW 0x08u /* RESOLVE_BENEATH */
 
 int system_pipe(int ends[2])
 {
@@ -86,13 +86,14 @@ void system_hush(int ear)
 int system_open_beneath(int root, const char *path)
 {
 	struct open_how_v0 how = {
-		.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
-		.resolve = RESOLVE_BELOW | RESOLVE_NO_MAGIC,
+	    .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
+	    .resolve = RESOLVE_BELOW | RESOLVE_NO_MAGIC,
 	};
 	int tries = 3;
 	long fd;
 
-	/* EAGAIN: something was renamed meanwhile and the kernel could not tell; it asks to try again. */
+	/* EAGAIN: something was renamed meanwhile and the kernel could not tell; it asks to try
+	 * again. */
 	do {
 		fd = syscall(SYS_openat2, root, path[0] ? path : ".", &how, sizeof how);
 	} while (fd == -1 && errno == EAGAIN && --tries > 0);

@@ -100,7 +100,8 @@ void wheel_run(struct wheel *wheel, int64_t now)
 		timer = wheel->slots[slot_of(wheel->tick)];
 		unlink_timer(wheel, timer);
 		if (timer->deadline > now) {
-			/* Moved away meanwhile. A deadline inside this tick belongs to the next one. */
+			/* Moved away meanwhile. A deadline inside this tick belongs to the next
+			 * one. */
 			if (timer->deadline != CLOCK_NEVER)
 				link_timer(wheel, timer);
 			continue;

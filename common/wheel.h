@@ -1,7 +1,7 @@
 /*
- * Timers at O(1): a wheel of slots of WHEEL_TICK_MS. A timer fires up to one tick late, never early. Moving
- * a deadline away, which every request does, costs an assignment: the timer stays where it is, and when its slot
- * comes round it is put where it belongs by then.
+ * Timers at O(1): a wheel of slots of WHEEL_TICK_MS. A timer fires up to one tick late, never
+ * early. Moving a deadline away, which every request does, costs an assignment: the timer stays
+ * where it is, and when its slot comes round it is put where it belongs by then.
  */
 #ifndef LASTCALL_WHEEL_H
 #define LASTCALL_WHEEL_H
@@ -12,9 +12,9 @@
 #define WHEEL_SLOTS 1024 /* about 16 s; what is later waits in the last slot and is put again */
 
 struct timer {
-	struct timer *next, **link;	/* link: what points to this one; NULL: not on the wheel */
-	int64_t deadline;		/* ms; CLOCK_NEVER: not set */
-	int64_t tick;			/* where it stands on the wheel */
+	struct timer *next, **link; /* link: what points to this one; NULL: not on the wheel */
+	int64_t deadline; /* ms; CLOCK_NEVER: not set */
+	int64_t tick; /* where it stands on the wheel */
 	void (*fire)(struct timer *timer);
 };
 
@@ -26,7 +26,8 @@ struct wheel {
 
 void wheel_init(struct wheel *wheel, int64_t now);
 
-/* Sets or moves a timer (zeroed, with fire set, before its first use). deadline is clock_ms() based. */
+/* Sets or moves a timer (zeroed, with fire set, before its first use). deadline is clock_ms()
+ * based. */
 void timer_set(struct wheel *wheel, struct timer *timer, int64_t deadline);
 
 /* Clears it; it does not fire. Any number of times. */

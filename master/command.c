@@ -1,4 +1,5 @@
-/* The commands; see command.h. What serves is in master.c; here is what happens before, and `stop`. */
+/* The commands; see command.h. What serves is in master.c; here is what happens before, and `stop`.
+ */
 #include "command.h"
 
 #include <errno.h>
@@ -31,7 +32,8 @@ static int out_of_memory(void)
 	return STATUS_FAILED;
 }
 
-/* What the command line says takes the place of what the file says. Returns 0, or -1 with errno ENOMEM or of getcwd(3). */
+/* What the command line says takes the place of what the file says. Returns 0, or -1 with errno
+ * ENOMEM or of getcwd(3). */
 static int replace_path(char **slot, const char *path)
 {
 	char folder[4096], *copy;
@@ -72,8 +74,8 @@ static int apply_options(struct config *config, const struct options *options)
 /* ---- -d ---- */
 
 /*
- * Goes to the background. The parent waits for the child to be ready and exits with 0, or with the child's status if
- * that never was. Returns the pipe to the parent in the child, or -1 with errno.
+ * Goes to the background. The parent waits for the child to be ready and exits with 0, or with the
+ * child's status if that never was. Returns the pipe to the parent in the child, or -1 with errno.
  */
 static int detach(void)
 {
@@ -109,7 +111,8 @@ static int start(struct config *config, const struct options *options)
 	struct announce announce = {.lines = true, .ready_fd = options->ready_fd, .parent = -1};
 
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
-		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd, strerror(errno));
+		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd,
+		    strerror(errno));
 		return STATUS_USAGE;
 	}
 	if (options->detach) {
@@ -153,8 +156,9 @@ static int run_serve(const struct command *command, const struct options *option
 /* ---- run, check ---- */
 
 /*
- * Loads what the options name: the file of -c, the default one if nothing else says what to serve, and the listeners
- * of the command line. Returns the configuration, or NULL after the errors were written.
+ * Loads what the options name: the file of -c, the default one if nothing else says what to serve,
+ * and the listeners of the command line. Returns the configuration, or NULL after the errors were
+ * written.
  */
 static struct config *load(const struct options *options, const char **file)
 {
@@ -174,7 +178,8 @@ static struct config *load(const struct options *options, const char **file)
 		config_add_listener(config, options->listen[i].address, options->listen[i].count,
 		    options->listen[i].words, &diagnostics);
 	if (diagnostics.errors == 0 && apply_options(config, options) == -1)
-		diagnostics_error(&diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
+		diagnostics_error(
+		    &diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
 	/* Also after errors: what is wrong is to be seen in one run. */
 	config_check_system(config, &diagnostics);
 	if (diagnostics.errors == 0 && config->listeners == NULL)
@@ -213,17 +218,18 @@ static int run_check(const struct command *command, const struct options *option
 		services++;
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
 		listeners++;
-	printf("%s: ok, %d service%s, %d listener%s\n", file != NULL ? file : "command line", services,
-	    services == 1 ? "" : "s", listeners, listeners == 1 ? "" : "s");
+	printf("%s: ok, %d service%s, %d listener%s\n", file != NULL ? file : "command line",
+	    services, services == 1 ? "" : "s", listeners, listeners == 1 ? "" : "s");
 	config_free(config);
 	return STATUS_DONE;
 }
 
 /* ---- stop ---- */
 
-/* The pid file that the options name, directly or by a configuration, in path. Returns 0 or a status. */
-static int find_pid_file(const struct command *command, const struct options *options, char *path,
-    size_t size)
+/* The pid file that the options name, directly or by a configuration, in path. Returns 0 or a
+ * status. */
+static int find_pid_file(
+    const struct command *command, const struct options *options, char *path, size_t size)
 {
 	struct diagnostics diagnostics = {.out = stderr};
 	struct config *config;
@@ -234,7 +240,8 @@ static int find_pid_file(const struct command *command, const struct options *op
 		return STATUS_DONE;
 	}
 	if (options->config_file == NULL)
-		return command_misused(command, "which one? (-p PIDFILE, or -c FILE of one that names its pid-file)");
+		return command_misused(
+		    command, "which one? (-p PIDFILE, or -c FILE of one that names its pid-file)");
 	config = config_new();
 	if (config == NULL)
 		return out_of_memory();
@@ -249,7 +256,8 @@ static int find_pid_file(const struct command *command, const struct options *op
 	return status;
 }
 
-/* Signals whoever holds the lock, and nobody else whatever pid was reused meanwhile. Returns 0 or -1 with errno. */
+/* Signals whoever holds the lock, and nobody else whatever pid was reused meanwhile. Returns 0 or
+ * -1 with errno. */
 static int signal_holder(int fd, pid_t holder, int signal)
 {
 	int process = system_process_open(holder);
@@ -262,7 +270,8 @@ static int signal_holder(int fd, pid_t holder, int signal)
 	return result;
 }
 
-/* Waits for the lock to be given up, and reads what the stop left in the file. Returns the exit status. */
+/* Waits for the lock to be given up, and reads what the stop left in the file. Returns the exit
+ * status. */
 static int await_end(int fd, pid_t holder)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
@@ -273,8 +282,8 @@ static int await_end(int fd, pid_t holder)
 
 	while (fcntl(fd, F_SETLKW, &lock) == -1) {
 		if (errno != EINTR) {
-			fprintf(stderr, "lastcall: error: stop: cannot wait for pid %ld: %s\n", (long)holder,
-			    strerror(errno));
+			fprintf(stderr, "lastcall: error: stop: cannot wait for pid %ld: %s\n",
+			    (long)holder, strerror(errno));
 			return STATUS_FAILED;
 		}
 	}
@@ -282,7 +291,8 @@ static int await_end(int fd, pid_t holder)
 	text[got > 0 ? got : 0] = '\0';
 	receipt = strchr(text, '\n');
 	if (receipt == NULL || receipt[1] == '\0') {
-		fprintf(stderr, "lastcall: error: stop: pid %ld ended without a receipt\n", (long)holder);
+		fprintf(stderr, "lastcall: error: stop: pid %ld ended without a receipt\n",
+		    (long)holder);
 		return STATUS_FAILED;
 	}
 	status = strtol(receipt + 1, &receipt, 10);
@@ -309,7 +319,8 @@ static int run_stop(const struct command *command, const struct options *options
 		return STATUS_FAILED;
 	}
 	if (signal_holder(fd, holder, options->now ? SIGQUIT : SIGTERM) == -1) {
-		fprintf(stderr, "lastcall: error: stop: pid %ld: %s\n", (long)holder, strerror(errno));
+		fprintf(
+		    stderr, "lastcall: error: stop: pid %ld: %s\n", (long)holder, strerror(errno));
 		status = STATUS_FAILED;
 	} else {
 		status = await_end(fd, holder);
@@ -320,66 +331,76 @@ static int run_stop(const struct command *command, const struct options *options
 
 /* ---- the table ---- */
 
-#define RUNNING_HELP                                                                                                  \
-	"  -w, --workers N       how many workers (default: one per CPU)\n"                                           \
-	"  -u, --user USER       who they run as when started as root (default: nobody)\n"                            \
-	"  -p, --pid-file FILE   lock FILE and write the pid to it\n"                                                 \
-	"  -e, --error-log FILE  log there instead of to standard error\n"                                            \
-	"      --ready-fd N      write the `listening` and `ready` lines to descriptor N too, then close it\n"
+#define RUNNING_HELP                                                                               \
+	"  -w, --workers N       how many workers (default: one per CPU)\n"                        \
+	"  -u, --user USER       who they run as when started as root (default: nobody)\n"         \
+	"  -p, --pid-file FILE   lock FILE and write the pid to it\n"                              \
+	"  -e, --error-log FILE  log there instead of to standard error\n"                         \
+	"      --ready-fd N      write the `listening` and `ready` lines to descriptor N too, "    \
+	"then close it\n"
 
-#define ADDRESS_HELP                                                                                                  \
-	"\nADDR: 8080 or *:8080 (IPv6 and IPv4), 0.0.0.0:8080, [::]:8080 (IPv6 only), 127.0.0.1:8080, host:8080,\n"   \
-	"unix:/path. Port 0, or :0, is the kernel's choice; the line `listening ADDR SERVICE [URL]` tells it.\n"
+#define ADDRESS_HELP                                                                               \
+	"\nADDR: 8080 or *:8080 (IPv6 and IPv4), 0.0.0.0:8080, [::]:8080 (IPv6 only), "            \
+	"127.0.0.1:8080, host:8080,\n"                                                             \
+	"unix:/path. Port 0, or :0, is the kernel's choice; the line `listening ADDR SERVICE "     \
+	"[URL]` tells it.\n"
 
-#define SIGNALS_HELP                                                                                                  \
-	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; TTIN and TTOU: one\n"    \
-	"worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or configuration.\n"
+#define SIGNALS_HELP                                                                               \
+	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
+	"TTIN and TTOU: one\n"                                                                     \
+	"worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or " \
+	"configuration.\n"
 
 const struct command commands[] = {
-	{
-		.name = "serve",
-		.usage = "[-l ADDR]... [-w N] [-p FILE] [DIR]",
-		.summary = "serve a folder over HTTP, without a configuration",
-		.help = "  -l, --listen ADDR     listen there (default: *:8080); may be given more than once\n" RUNNING_HELP
-			"  -h, --help            this\n"
-			"\nDIR is the folder, by default the current one.\n" ADDRESS_HELP SIGNALS_HELP,
-		.takes = TAKES_LISTEN | TAKES_RUNNING | TAKES_PID_FILE | TAKES_FOLDER,
-		.run = run_serve,
-	},
-	{
-		.name = "run",
-		.usage = "[-c FILE] [-l ADDR SERVICE [ARG]]... [-d] [-w N] [-p FILE]",
-		.summary = "run the daemon, in the foreground",
-		.help = "  -c, --config FILE     the configuration (default: " DEFAULT_CONFIG ", unless there is a -l)\n"
-			"  -l, --listen ADDR SERVICE [ARG]\n"
-			"                        serve this there too; SERVICE is one of the configuration, or `echo`, or\n"
-			"                        `http DIR`; may be given more than once\n"
-			"  -d, --detach          go to the background once it is ready\n" RUNNING_HELP
-			"  -h, --help            this\n" ADDRESS_HELP SIGNALS_HELP,
-		.takes = TAKES_LISTEN_SERVICE | TAKES_CONFIG | TAKES_RUNNING | TAKES_PID_FILE | TAKES_DETACH,
-		.run = run_run,
-	},
-	{
-		.name = "check",
-		.usage = "[-c FILE]",
-		.summary = "test a configuration, and start nothing",
-		.help = "  -c, --config FILE     the configuration (default: " DEFAULT_CONFIG ")\n"
-			"  -h, --help            this\n"
-			"\nExit status: 0 it is good, 2 it is not; what is wrong is on standard error, all of it.\n",
-		.takes = TAKES_CONFIG,
-		.run = run_check,
-	},
-	{
-		.name = "stop",
-		.usage = "[-p FILE | -c FILE] [--now]",
-		.summary = "last call: stop a running daemon and wait for it",
-		.help = "  -p, --pid-file FILE   the pid file of the one to stop\n"
-			"  -c, --config FILE     or the configuration that names its pid-file\n"
-			"      --now             do not wait for who is in: cut (QUIT instead of TERM)\n"
-			"  -h, --help            this\n"
-			"\nPrints the receipt. Exit status: 0 drained, 3 something was cut, 1 failed or none is running.\n",
-		.takes = TAKES_CONFIG | TAKES_PID_FILE | TAKES_NOW,
-		.run = run_stop,
-	},
-	{.name = NULL},
+    {
+	.name = "serve",
+	.usage = "[-l ADDR]... [-w N] [-p FILE] [DIR]",
+	.summary = "serve a folder over HTTP, without a configuration",
+	.help = "  -l, --listen ADDR     listen there (default: *:8080); may be given more than "
+		"once\n" RUNNING_HELP "  -h, --help            this\n"
+		"\nDIR is the folder, by default the current one.\n" ADDRESS_HELP SIGNALS_HELP,
+	.takes = TAKES_LISTEN | TAKES_RUNNING | TAKES_PID_FILE | TAKES_FOLDER,
+	.run = run_serve,
+    },
+    {
+	.name = "run",
+	.usage = "[-c FILE] [-l ADDR SERVICE [ARG]]... [-d] [-w N] [-p FILE]",
+	.summary = "run the daemon, in the foreground",
+	.help = "  -c, --config FILE     the configuration (default: " DEFAULT_CONFIG
+		", unless there is a -l)\n"
+		"  -l, --listen ADDR SERVICE [ARG]\n"
+		"                        serve this there too; SERVICE is one of the "
+		"configuration, or `echo`, or\n"
+		"                        `http DIR`; may be given more than once\n"
+		"  -d, --detach          go to the background once it is ready\n" RUNNING_HELP
+		"  -h, --help            this\n" ADDRESS_HELP SIGNALS_HELP,
+	.takes =
+	    TAKES_LISTEN_SERVICE | TAKES_CONFIG | TAKES_RUNNING | TAKES_PID_FILE | TAKES_DETACH,
+	.run = run_run,
+    },
+    {
+	.name = "check",
+	.usage = "[-c FILE]",
+	.summary = "test a configuration, and start nothing",
+	.help = "  -c, --config FILE     the configuration (default: " DEFAULT_CONFIG ")\n"
+		"  -h, --help            this\n"
+		"\nExit status: 0 it is good, 2 it is not; what is wrong is on standard error, all "
+		"of it.\n",
+	.takes = TAKES_CONFIG,
+	.run = run_check,
+    },
+    {
+	.name = "stop",
+	.usage = "[-p FILE | -c FILE] [--now]",
+	.summary = "last call: stop a running daemon and wait for it",
+	.help = "  -p, --pid-file FILE   the pid file of the one to stop\n"
+		"  -c, --config FILE     or the configuration that names its pid-file\n"
+		"      --now             do not wait for who is in: cut (QUIT instead of TERM)\n"
+		"  -h, --help            this\n"
+		"\nPrints the receipt. Exit status: 0 drained, 3 something was cut, 1 failed or "
+		"none is running.\n",
+	.takes = TAKES_CONFIG | TAKES_PID_FILE | TAKES_NOW,
+	.run = run_stop,
+    },
+    {.name = NULL},
 };

@@ -1,5 +1,6 @@
 /*
- * The commands of the command line. Each gets the words after its name and returns the exit status of the program.
+ * The commands of the command line. Each gets the words after its name and returns the exit status
+ * of the program.
  */
 #ifndef LASTCALL_COMMAND_H
 #define LASTCALL_COMMAND_H
@@ -8,10 +9,10 @@
 
 struct command {
 	const char *name;
-	const char *usage;	/* after the name */
-	const char *summary;	/* one line */
-	const char *help;	/* the options, a line each, and what else there is to know */
-	unsigned takes;		/* of options.h */
+	const char *usage; /* after the name */
+	const char *summary; /* one line */
+	const char *help; /* the options, a line each, and what else there is to know */
+	unsigned takes; /* of options.h */
 	int (*run)(const struct command *command, const struct options *options);
 };
 

@@ -30,8 +30,8 @@ static int stream_socket(int family)
 }
 
 /*
- * Removes a path that a dead server left: a socket that refuses connections. Anything else is left alone, and bind
- * says why it is in the way.
+ * Removes a path that a dead server left: a socket that refuses connections. Anything else is left
+ * alone, and bind says why it is in the way.
  */
 static void unlink_stale(const struct sockaddr_un *path)
 {
@@ -82,8 +82,8 @@ static int open_socket(const struct address *address, int backlog)
 		unlink_stale(&at.un);
 	fd = stream_socket(at.any.sa_family);
 	if (fd == -1 && errno == EAFNOSUPPORT && address->form == ADDRESS_ANY) {
-		at = (union address_socket){.in = {.sin_family = AF_INET,
-						.sin_port = htons((uint16_t)address->port)}};
+		at = (union address_socket){
+		    .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)address->port)}};
 		fd = stream_socket(AF_INET);
 	}
 	if (fd == -1)
@@ -116,16 +116,15 @@ static int describe(struct listener *listener, const struct address *address)
 }
 
 static int add(struct listeners *listeners, const struct address *address,
-    const struct listen_config *wanted, const struct config *config,
-    struct scoreboard *scoreboard)
+    const struct listen_config *wanted, const struct config *config, struct scoreboard *scoreboard)
 {
 	struct listener *listener = &listeners->all[listeners->count];
 
 	*listener = (struct listener){
-		.fd = open_socket(address, (int)config->backlog),
-		.index = (unsigned)listeners->count,
-		.ours = true,
-		.service = wanted->service,
+	    .fd = open_socket(address, (int)config->backlog),
+	    .index = (unsigned)listeners->count,
+	    .ours = true,
+	    .service = wanted->service,
 	};
 	if (listener->fd == -1)
 		return -1;
@@ -135,11 +134,11 @@ static int add(struct listeners *listeners, const struct address *address,
 	closing_init(&listener->closing, listener->fd, listener->kind, listener->ours,
 	    &scoreboard->listeners[listener->index]);
 	listeners->handover[listener->index] = (struct handover_listener){
-		.fd = listener->fd,
-		.index = listener->index,
-		.ours = listener->ours,
-		.kind = (int)listener->kind,
-		.service = listener->service,
+	    .fd = listener->fd,
+	    .index = listener->index,
+	    .ours = listener->ours,
+	    .kind = (int)listener->kind,
+	    .service = listener->service,
 	};
 	return 0;
 }
@@ -161,8 +160,8 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 	size_t capacity = count_wanted(config);
 
 	*listeners = (struct listeners){
-		.all = calloc(capacity, sizeof *listeners->all),
-		.handover = calloc(capacity, sizeof *listeners->handover),
+	    .all = calloc(capacity, sizeof *listeners->all),
+	    .handover = calloc(capacity, sizeof *listeners->handover),
 	};
 	if (listeners->all == NULL || listeners->handover == NULL) {
 		snprintf(why, size, "cannot listen: %s", strerror(ENOMEM));
@@ -174,7 +173,8 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 		int count;
 
 		if (at->address.form == ADDRESS_FD) {
-			snprintf(why, size, "cannot listen on %s: no socket of that name was passed",
+			snprintf(why, size,
+			    "cannot listen on %s: no socket of that name was passed",
 			    at->address.text);
 			return -1;
 		}
@@ -192,7 +192,8 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 			if (add(listeners, &resolved[i], at, config, scoreboard) == -1) {
 				snprintf(why, size, "cannot listen on %s: %s%s", at->address.text,
 				    strerror(errno),
-				    errno == EACCES && at->address.port > 0 && at->address.port < 1024
+				    errno == EACCES && at->address.port > 0 &&
+					    at->address.port < 1024
 					? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
 					: "");
 				return -1;
@@ -209,7 +210,8 @@ void listener_unlink(struct listener *listener)
 
 	if (listener->kind != LISTENER_UNIX || !listener->ours || listener->inode == 0)
 		return;
-	if (lstat(path, &info) == 0 && info.st_dev == listener->device && info.st_ino == listener->inode)
+	if (lstat(path, &info) == 0 && info.st_dev == listener->device &&
+	    info.st_ino == listener->inode)
 		unlink(path);
 	listener->inode = 0;
 }
@@ -247,8 +249,8 @@ bool listener_held(const struct listener *listener)
 const char *listener_url(const struct listener *listener, char *out, size_t size)
 {
 	const char *scheme = listener->service->kind->scheme;
-	bool any = strncmp(listener->text, "*:", 2) == 0 || strncmp(listener->text, "0.0.0.0:", 8) == 0 ||
-	    strncmp(listener->text, "[::]:", 5) == 0;
+	bool any = strncmp(listener->text, "*:", 2) == 0 ||
+	    strncmp(listener->text, "0.0.0.0:", 8) == 0 || strncmp(listener->text, "[::]:", 5) == 0;
 
 	out[0] = '\0';
 	if (scheme == NULL || listener->kind != LISTENER_TCP)

@@ -1,8 +1,9 @@
 /*
- * A listening socket as the master sees it: what it was asked to be, what it became, and how it closes.
+ * A listening socket as the master sees it: what it was asked to be, what it became, and how it
+ * closes.
  *
- * The master owns the descriptor; each worker gets a copy by the fork. A listener is in `struct listeners` from the time
- * that it is bound until the process ends.
+ * The master owns the descriptor; each worker gets a copy by the fork. A listener is in `struct
+ * listeners` from the time that it is bound until the process ends.
  */
 #ifndef LASTCALL_LISTENER_H
 #define LASTCALL_LISTENER_H
@@ -20,26 +21,27 @@
 
 struct listener {
 	int fd;
-	unsigned index;				/* of its word on the scoreboard */
+	unsigned index; /* of its word on the scoreboard */
 	enum listener_kind kind;
 	bool ours;
-	const struct service_config *service;	/* of the configuration, not owned */
-	union address_socket bound;		/* what the kernel says it is bound to */
-	char text[ADDRESS_TEXT];		/* the same as text, "127.0.0.1:41233" */
-	dev_t device;				/* of a Unix socket's path, so that only our own is unlinked */
+	const struct service_config *service; /* of the configuration, not owned */
+	union address_socket bound; /* what the kernel says it is bound to */
+	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */
+	dev_t device; /* of a Unix socket's path, so that only our own is unlinked */
 	ino_t inode;
 	struct closing closing;
-	uint64_t holders[SCOREBOARD_SLOTS / 64];/* which workers have a copy, by slot */
+	uint64_t holders[SCOREBOARD_SLOTS / 64]; /* which workers have a copy, by slot */
 };
 
 struct listeners {
 	struct listener *all;
 	size_t count;
-	struct handover_listener *handover;	/* the same for workers, in the same order */
+	struct handover_listener *handover; /* the same for workers, in the same order */
 };
 
 /*
- * Binds every address of the configuration. Returns 0, or -1 with why ("cannot listen on *:80: Permission denied");
+ * Binds every address of the configuration. Returns 0, or -1 with why ("cannot listen on *:80:
+ Permission denied");
  * what was bound by then stays in listeners and is released by listeners_close.
 
  */

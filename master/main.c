@@ -18,11 +18,14 @@ static void print_help(FILE *out)
 {
 	fprintf(out, "lastcall: a server that answers every connection that it lets in\n\n");
 	for (const struct command *command = commands; command->name != NULL; command++)
-		fprintf(out, "  lastcall %-6s %s\n  %*s%s\n", command->name, command->usage, 16, "", command->summary);
+		fprintf(out, "  lastcall %-6s %s\n  %*s%s\n", command->name, command->usage, 16, "",
+		    command->summary);
 	fprintf(out, "  lastcall --version\n\nServices:");
 	for (size_t i = 0; service_kinds[i] != NULL; i++)
-		fprintf(out, "%s %s (%s)", i ? "," : "", service_kinds[i]->name, service_kinds[i]->summary);
-	fprintf(out, "\n`lastcall COMMAND --help` tells more; so do lastcall(8) and lastcall.conf(5).\n");
+		fprintf(out, "%s %s (%s)", i ? "," : "", service_kinds[i]->name,
+		    service_kinds[i]->summary);
+	fprintf(out,
+	    "\n`lastcall COMMAND --help` tells more; so do lastcall(8) and lastcall.conf(5).\n");
 }
 
 static const struct command *find(const char *name)
@@ -51,7 +54,8 @@ static int unknown(const char *name)
 	return STATUS_USAGE;
 }
 
-/* A closed descriptor 0, 1 or 2 would become the first socket, and log lines would go to a client. */
+/* A closed descriptor 0, 1 or 2 would become the first socket, and log lines would go to a client.
+ */
 static void fill_standard_descriptors(void)
 {
 	int fd;
@@ -74,7 +78,8 @@ int main(int argc, char **argv)
 		print_help(stderr);
 		return STATUS_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
 		print_help(stdout);
 		return STATUS_DONE;
 	}
@@ -88,8 +93,8 @@ int main(int argc, char **argv)
 	if (options_parse(&options, command->takes, argc - 2, argv + 2, why, sizeof why) == -1)
 		return command_misused(command, why);
 	if (options.help) {
-		printf("usage: lastcall %s %s\n\n%s.\n\n%s", command->name, command->usage, command->summary,
-		    command->help);
+		printf("usage: lastcall %s %s\n\n%s.\n\n%s", command->name, command->usage,
+		    command->summary, command->help);
 		return STATUS_DONE;
 	}
 	return command->run(command, &options);

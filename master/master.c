@@ -1,6 +1,6 @@
 /*
- * The loop of the master and its states. Everything that happens is an event that wakes the loop; what follows from
- * it is decided in reconcile().
+ * The loop of the master and its states. Everything that happens is an event that wakes the loop;
+ * what follows from it is decided in reconcile().
  */
 #include "master.h"
 
@@ -28,7 +28,14 @@
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
 
-enum master_state { MASTER_STARTING, MASTER_SERVING, MASTER_CLOSING, MASTER_DRAINING, MASTER_CUTTING, MASTER_DONE };
+enum master_state {
+	MASTER_STARTING,
+	MASTER_SERVING,
+	MASTER_CLOSING,
+	MASTER_DRAINING,
+	MASTER_CUTTING,
+	MASTER_DONE
+};
 
 struct master {
 	struct config *config;
@@ -43,16 +50,16 @@ struct master {
 	struct pool pool;
 	struct pidfile pidfile;
 
-	int64_t stop_begun;	/* ms */
-	int64_t deadline;	/* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
-	bool failed;		/* it stops because it cannot serve */
-	bool interrupted;	/* INT came once */
-	bool killed;		/* SIGKILL was sent to who was left */
+	int64_t stop_begun; /* ms */
+	int64_t deadline; /* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
+	bool failed; /* it stops because it cannot serve */
+	bool interrupted; /* INT came once */
+	bool killed; /* SIGKILL was sent to who was left */
 };
 
 /* Signals that the master hears. HUP, USR1 and USR2 have their rows in handle_signals. */
-static const int heard[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1,
-    SIGUSR2, 0};
+static const int heard[] = {
+    SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1, SIGUSR2, 0};
 
 static void set_state(struct master *master, enum master_state state)
 {
@@ -91,8 +98,8 @@ static void announce_listeners(struct master *master)
 		const struct listener *listener = &master->listeners.all[i];
 
 		listener_url(listener, url, sizeof url);
-		announce_line(master, "listening %s %s%s%s", listener->text, listener->service->name,
-		    url[0] ? " " : "", url);
+		announce_line(master, "listening %s %s%s%s", listener->text,
+		    listener->service->name, url[0] ? " " : "", url);
 	}
 }
 
@@ -116,7 +123,8 @@ static void became_ready(struct master *master)
 	announce_line(master, "ready %ld", (long)getpid());
 	fd_close(&master->announce.ready_fd);
 	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu worker%s%s%s", (long)getpid(),
-	    master->pool.wanted, master->pool.wanted == 1 ? "" : "s", master->privilege.change ? " as " : "",
+	    master->pool.wanted, master->pool.wanted == 1 ? "" : "s",
+	    master->privilege.change ? " as " : "",
 	    master->privilege.change ? master->privilege.user : "");
 	if (master->announce.parent < 0)
 		return;
@@ -152,7 +160,8 @@ static void begin_cut(struct master *master, int64_t now, const char *why)
 		begin_stop(master, now, why);
 	else
 		log_write(&master->log, LOG_WARNING, "%s: cutting what is still open", why);
-	/* Nobody comes in any more; what is left in the queues is counted when no worker can take from them. */
+	/* Nobody comes in any more; what is left in the queues is counted when no worker can take
+	 * from them. */
 	for (size_t i = 0; i < master->listeners.count; i++)
 		closing_gate(&master->listeners.all[i].closing, now);
 	pool_cut(&master->pool);
@@ -161,7 +170,8 @@ static void begin_cut(struct master *master, int64_t now, const char *why)
 }
 
 /*
- * Moves every listener on. Returns true when all are released, and sets *next to when one wants to be looked at.
+ * Moves every listener on. Returns true when all are released, and sets *next to when one wants to
+ * be looked at.
  */
 static bool close_listeners(struct master *master, int64_t now, int64_t *next)
 {
@@ -177,8 +187,8 @@ static bool close_listeners(struct master *master, int64_t now, int64_t *next)
 			log_write(&master->log, LOG_INFO, "%s: gate: %s", listener->text,
 			    gate_way_name(closing->way));
 		if (closing->state == CLOSING_RELEASED && before != CLOSING_RELEASED) {
-			log_write(&master->log, LOG_INFO, "%s: closed after %lld ms", listener->text,
-			    (long long)(now - closing->begun));
+			log_write(&master->log, LOG_INFO, "%s: closed after %lld ms",
+			    listener->text, (long long)(now - closing->begun));
 			if (closing->handshakes_left > 0)
 				log_write(&master->log, LOG_WARNING,
 				    "%s: %d handshakes had not ended within settle", listener->text,
@@ -208,9 +218,10 @@ static void finish(struct master *master)
 static void write_receipt(const struct master *master, char *out, size_t size)
 {
 	const struct pool_totals *totals = &master->pool.totals;
-	int n = snprintf(out, size, "drained in %lld ms: %llu answered, %llu of them from the queue",
-	    (long long)(clock_ms() - master->stop_begun), (unsigned long long)totals->answered,
-	    (unsigned long long)totals->queued);
+	int n =
+	    snprintf(out, size, "drained in %lld ms: %llu answered, %llu of them from the queue",
+		(long long)(clock_ms() - master->stop_begun), (unsigned long long)totals->answered,
+		(unsigned long long)totals->queued);
 
 	if (totals->left > 0 && n > 0 && (size_t)n < size)
 		n += snprintf(out + n, size - (size_t)n, ", %llu left by themselves",
@@ -286,11 +297,14 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGTTOU))
 		want_workers(master, "TTOU", master->pool.wanted - 1);
 	if (signals_take(SIGHUP))
-		log_write(&master->log, LOG_WARNING, "HUP: this version cannot reload; going on as before");
+		log_write(&master->log, LOG_WARNING,
+		    "HUP: this version cannot reload; going on as before");
 	if (signals_take(SIGUSR1))
-		log_write(&master->log, LOG_WARNING, "USR1: this version cannot reopen logs; going on as before");
+		log_write(&master->log, LOG_WARNING,
+		    "USR1: this version cannot reopen logs; going on as before");
 	if (signals_take(SIGUSR2))
-		log_write(&master->log, LOG_WARNING, "USR2: this version cannot upgrade; going on as before");
+		log_write(&master->log, LOG_WARNING,
+		    "USR2: this version cannot upgrade; going on as before");
 }
 
 static void signals_ready(struct watch *watch, unsigned events)
@@ -313,7 +327,8 @@ static void run_loop(struct master *master)
 			return;
 		next = next == CLOCK_NEVER ? -1 : next > now ? next - now : 0;
 		if (loop_wait(master->loop, next, &now) == -1)
-			log_write(&master->log, LOG_ERROR, "waiting for events: %s", strerror(errno));
+			log_write(
+			    &master->log, LOG_ERROR, "waiting for events: %s", strerror(errno));
 	}
 }
 
@@ -331,7 +346,8 @@ static void detach(void *owner)
 	loop_close(master->loop);
 }
 
-/* Says why it does not start, where the person who started it looks: on standard error. Returns status. */
+/* Says why it does not start, where the person who started it looks: on standard error. Returns
+ * status. */
 static int refuse(const char *why, int status)
 {
 	fprintf(stderr, "lastcall: error: %s\n", why);
@@ -343,7 +359,8 @@ static int prepare_services(const struct config *config, char *why, size_t size)
 	for (struct service_config *at = config->services; at != NULL; at = at->next) {
 		char reason[384];
 
-		if (at->kind->prepare != NULL && at->kind->prepare(at->options, reason, sizeof reason) == -1) {
+		if (at->kind->prepare != NULL &&
+		    at->kind->prepare(at->options, reason, sizeof reason) == -1) {
 			snprintf(why, size, "service %s: %s", at->name, reason);
 			return -1;
 		}
@@ -363,10 +380,12 @@ static int open_log(struct master *master, char *why, size_t size)
 {
 	const char *path = master->config->error_log;
 
-	master->log = (struct log){.fd = STDERR_FILENO, .level = (enum log_level)master->config->log_level};
+	master->log =
+	    (struct log){.fd = STDERR_FILENO, .level = (enum log_level)master->config->log_level};
 	if (path == NULL)
 		return 0;
-	master->log.fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	master->log.fd =
+	    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	if (master->log.fd == -1) {
 		snprintf(why, size, "error-log %s: %s", path, strerror(errno));
 		master->log.fd = STDERR_FILENO;
@@ -403,21 +422,24 @@ static int open_all(struct master *master, char *why, size_t size)
 	size_t workers = workers_wanted(config);
 
 	umask((mode_t)config->umask); /* of logs and Unix sockets too, which the master makes */
-	if (open_log(master, why, size) == -1 || privilege_resolve(&master->privilege, config, why, size) == -1)
+	if (open_log(master, why, size) == -1 ||
+	    privilege_resolve(&master->privilege, config, why, size) == -1)
 		return STATUS_USAGE;
-	if (config->pid_file != NULL && pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
+	if (config->pid_file != NULL &&
+	    pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
 		return STATUS_FAILED;
 	*pool = (struct pool){
-		.config = config,
-		.log = &master->log,
-		.loop = master->loop,
-		.scoreboard = &master->scoreboard,
-		.listeners = &master->listeners,
-		.privilege = &master->privilege,
-		.detach = detach,
-		.owner = master,
+	    .config = config,
+	    .log = &master->log,
+	    .loop = master->loop,
+	    .scoreboard = &master->scoreboard,
+	    .listeners = &master->listeners,
+	    .privilege = &master->privilege,
+	    .detach = detach,
+	    .owner = master,
 	};
-	/* Before the pool: its bells alone can need more than the limit that we were started with. */
+	/* Before the pool: its bells alone can need more than the limit that we were started with.
+	 */
 	if (privilege_raise_descriptors(&config->max_connections,
 		listeners_wanted(config) + pool_capacity(workers) * 3 + 64, why, size) == -1)
 		return STATUS_FAILED;
@@ -447,14 +469,14 @@ static void close_all(struct master *master)
 int master_run(struct config *config, const struct announce *announce)
 {
 	struct master master = {
-		.config = config,
-		.announce = *announce,
-		.state = MASTER_STARTING,
-		.deadline = CLOCK_NEVER,
-		.pidfile = {.fd = -1},
-		.signals = {.fd = -1, .ready = signals_ready},
-		.log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
-		.scoreboard = {.fd = -1},
+	    .config = config,
+	    .announce = *announce,
+	    .state = MASTER_STARTING,
+	    .deadline = CLOCK_NEVER,
+	    .pidfile = {.fd = -1},
+	    .signals = {.fd = -1, .ready = signals_ready},
+	    .log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
+	    .scoreboard = {.fd = -1},
 	};
 	char why[512] = "", receipt[256];
 	int status;
@@ -475,7 +497,9 @@ int master_run(struct config *config, const struct announce *announce)
 	announce_listeners(&master);
 	run_loop(&master);
 	write_receipt(&master, receipt, sizeof receipt);
-	status = master.failed ? STATUS_FAILED : master.pool.totals.cut > 0 ? STATUS_CUT : STATUS_DONE;
+	status = master.failed           ? STATUS_FAILED
+	    : master.pool.totals.cut > 0 ? STATUS_CUT
+					 : STATUS_DONE;
 	log_write(&master.log, LOG_NOTICE, "%s", receipt);
 	pidfile_say(&master.pidfile, status, receipt);
 	close_all(&master);

@@ -8,9 +8,9 @@
  *                  CLOSING ──every listener released──► DRAINING ──last worker gone──► DONE
  *                      └── grace over, QUIT, second INT ──► CUTTING ──last worker gone──┘
  *
- *   CLOSING   The listeners go through closing.h while the workers accept what is queued and finish what they have.
- *   DRAINING  The ports are free; the workers finish.
- *   CUTTING   The workers were told to end; whoever has not after a second is killed.
+ *   CLOSING   The listeners go through closing.h while the workers accept what is queued and finish
+ * what they have. DRAINING  The ports are free; the workers finish. CUTTING   The workers were told
+ * to end; whoever has not after a second is killed.
  */
 #ifndef LASTCALL_MASTER_H
 #define LASTCALL_MASTER_H
@@ -20,14 +20,15 @@
 #include "config.h"
 
 struct announce {
-	bool lines;	/* print the listeners and the ready line to standard output */
-	int ready_fd;	/* the same lines go here, then it is closed; -1: none */
-	int parent;	/* a pipe to the process that waits for us to be ready (-d); -1: none */
+	bool lines; /* print the listeners and the ready line to standard output */
+	int ready_fd; /* the same lines go here, then it is closed; -1: none */
+	int parent; /* a pipe to the process that waits for us to be ready (-d); -1: none */
 };
 
 /*
- * Runs the server to its end. The configuration is checked; it is changed only where it said `auto`. Returns the
- * exit status: STATUS_DONE, STATUS_CUT, STATUS_FAILED, or STATUS_USAGE when it could not start for what it was told.
+ * Runs the server to its end. The configuration is checked; it is changed only where it said
+ * `auto`. Returns the exit status: STATUS_DONE, STATUS_CUT, STATUS_FAILED, or STATUS_USAGE when it
+ * could not start for what it was told.
  */
 int master_run(struct config *config, const struct announce *announce);
 

@@ -18,25 +18,25 @@ struct options_listen {
 
 struct options {
 	bool help;
-	bool detach;			/* -d */
-	bool now;			/* stop --now */
-	const char *config_file;	/* -c */
-	const char *pid_file;		/* -p */
-	const char *user;		/* -u */
-	const char *error_log;		/* -e */
-	long workers;			/* -w; 0: not said */
-	int ready_fd;			/* --ready-fd; -1: not said */
-	const char *folder;		/* serve's DIR */
+	bool detach; /* -d */
+	bool now; /* stop --now */
+	const char *config_file; /* -c */
+	const char *pid_file; /* -p */
+	const char *user; /* -u */
+	const char *error_log; /* -e */
+	long workers; /* -w; 0: not said */
+	int ready_fd; /* --ready-fd; -1: not said */
+	const char *folder; /* serve's DIR */
 	struct options_listen listen[OPTIONS_LISTEN_MAX];
 	int listen_count;
 };
 
 /* Which options a command takes, as flags. */
 enum {
-	TAKES_LISTEN = 1,	/* -l ADDR */
-	TAKES_LISTEN_SERVICE = 2,/* -l ADDR SERVICE [ARG…] */
+	TAKES_LISTEN = 1, /* -l ADDR */
+	TAKES_LISTEN_SERVICE = 2, /* -l ADDR SERVICE [ARG…] */
 	TAKES_CONFIG = 4,
-	TAKES_RUNNING = 8,	/* -w -u -e --ready-fd */
+	TAKES_RUNNING = 8, /* -w -u -e --ready-fd */
 	TAKES_PID_FILE = 16,
 	TAKES_DETACH = 32,
 	TAKES_FOLDER = 64,
@@ -44,10 +44,10 @@ enum {
 };
 
 /*
- * Reads the words after the command's name. Returns 0, or -1 with why ("-w: \"x\" is not a number from 1 to 256").
- * Everything in options points into argv.
+ * Reads the words after the command's name. Returns 0, or -1 with why ("-w: \"x\" is not a number
+ * from 1 to 256"). Everything in options points into argv.
  */
-int options_parse(struct options *options, unsigned takes, int argc, char *const *argv, char *why,
-    size_t size);
+int options_parse(
+    struct options *options, unsigned takes, int argc, char *const *argv, char *why, size_t size);
 
 #endif

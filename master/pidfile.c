@@ -12,7 +12,8 @@
 
 pid_t pidfile_holder(int fd)
 {
-	/* A read lock, so that a file opened for reading will do; it meets the write lock all the same. */
+	/* A read lock, so that a file opened for reading will do; it meets the write lock all the
+	 * same. */
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 
 	if (fcntl(fd, F_GETLK, &lock) == -1)
@@ -30,7 +31,8 @@ const char *pidfile_why(int error)
 	return error == EXDEV ? "its holder is in another pid namespace" : strerror(error);
 }
 
-/* Whether the path still leads to the file that is open: another process may have unlinked it meanwhile. */
+/* Whether the path still leads to the file that is open: another process may have unlinked it
+ * meanwhile. */
 static int is_same_file(int fd, const char *path)
 {
 	struct stat open_file, named;
@@ -60,10 +62,11 @@ static int open_locked(const char *path, char *why, size_t size)
 		pid_t holder = pidfile_holder(fd);
 
 		if (holder > 0)
-			snprintf(why, size, "pid file %s: locked by a running lastcall, pid %ld", path,
-			    (long)holder);
+			snprintf(why, size, "pid file %s: locked by a running lastcall, pid %ld",
+			    path, (long)holder);
 		else
-			snprintf(why, size, "pid file %s: cannot lock it: %s", path, pidfile_why(errno));
+			snprintf(
+			    why, size, "pid file %s: cannot lock it: %s", path, pidfile_why(errno));
 		fd_close(&fd);
 		return holder == 0 ? -2 : -1;
 	}
@@ -86,7 +89,8 @@ int pidfile_open(struct pidfile *pidfile, const char *path, char *why, size_t si
 	} while (pidfile->fd == -2 && --tries > 0);
 	if (pidfile->fd < 0) {
 		if (pidfile->fd == -2)
-			snprintf(why, size, "pid file %s: somebody else takes it again and again", path);
+			snprintf(
+			    why, size, "pid file %s: somebody else takes it again and again", path);
 		pidfile->fd = -1;
 		return -1;
 	}
@@ -107,7 +111,8 @@ void pidfile_say(struct pidfile *pidfile, int status, const char *receipt)
 	if (pidfile->fd < 0 || length >= (int)sizeof lines)
 		return;
 	/* Whoever asked for the stop only misses the receipt if this fails. */
-	if (lseek(pidfile->fd, 0, SEEK_END) == -1 || write(pidfile->fd, lines, (size_t)length) == -1)
+	if (lseek(pidfile->fd, 0, SEEK_END) == -1 ||
+	    write(pidfile->fd, lines, (size_t)length) == -1)
 		return;
 }
 

@@ -1,9 +1,9 @@
 /*
  * The pid file: a lock that lives exactly as long as its master, with the pid in it for people.
  *
- * The lock (fcntl(2), not inherited by workers) is the truth: a file left by a dead server is taken over, a pid that was
- * given to another process means nothing, and who holds the lock is asked of the kernel. The second line is written
- * last: what the stop did, for `lastcall stop` to print.
+ * The lock (fcntl(2), not inherited by workers) is the truth: a file left by a dead server is taken
+ * over, a pid that was given to another process means nothing, and who holds the lock is asked of
+ * the kernel. The second line is written last: what the stop did, for `lastcall stop` to print.
  */
 #ifndef LASTCALL_PIDFILE_H
 #define LASTCALL_PIDFILE_H
@@ -12,13 +12,13 @@
 #include <sys/types.h>
 
 struct pidfile {
-	int fd;			/* -1: none */
-	const char *path;	/* not owned */
+	int fd; /* -1: none */
+	const char *path; /* not owned */
 };
 
 /*
- * Takes the lock and writes the pid. Returns 0, or -1 with why ("… is locked by a running lastcall, pid 4711"). A
- * symbolic link or anything but a regular file is refused.
+ * Takes the lock and writes the pid. Returns 0, or -1 with why ("… is locked by a running lastcall,
+ * pid 4711"). A symbolic link or anything but a regular file is refused.
  */
 int pidfile_open(struct pidfile *pidfile, const char *path, char *why, size_t size);
 
@@ -32,8 +32,8 @@ void pidfile_close(struct pidfile *pidfile);
 void pidfile_detach(struct pidfile *pidfile);
 
 /*
- * Who holds the lock of an open pid file: a pid, 0 for nobody, or -1 with errno; EXDEV: somebody who has no pid here, in
- * another container that shares the file. pidfile_why says it in words.
+ * Who holds the lock of an open pid file: a pid, 0 for nobody, or -1 with errno; EXDEV: somebody
+ * who has no pid here, in another container that shares the file. pidfile_why says it in words.
  */
 pid_t pidfile_holder(int fd);
 const char *pidfile_why(int error);

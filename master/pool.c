@@ -1,8 +1,9 @@
 /*
- * Supervision: forks workers, listens to their hearts, reaps and replaces them. Decisions are made in
- * pool_reconcile and in what it calls, never where an event comes in.
+ * Supervision: forks workers, listens to their hearts, reaps and replaces them. Decisions are made
+ * in pool_reconcile and in what it calls, never where an event comes in.
  *
- * Only pids of children that were not reaped yet are signalled, so a pid can never mean somebody else.
+ * Only pids of children that were not reaped yet are signalled, so a pid can never mean somebody
+ * else.
  */
 #include "pool.h"
 
@@ -24,7 +25,7 @@
 #define WORKERS_MAX 256
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
-#define SOUND_MS 10000		/* a worker that lived as long was no failure */
+#define SOUND_MS 10000 /* a worker that lived as long was no failure */
 
 static void channel_ready(struct watch *watch, unsigned events);
 
@@ -51,7 +52,8 @@ int pool_open(struct pool *pool, size_t wanted)
 	pool->seats = calloc(WORKERS_MAX, sizeof *pool->seats);
 	pool->ropes = calloc(pool->capacity, sizeof *pool->ropes);
 	pool->ears = calloc(pool->capacity, sizeof *pool->ears);
-	if (pool->workers == NULL || pool->seats == NULL || pool->ropes == NULL || pool->ears == NULL)
+	if (pool->workers == NULL || pool->seats == NULL || pool->ropes == NULL ||
+	    pool->ears == NULL)
 		return -1;
 	for (size_t i = 0; i < pool->capacity; i++)
 		pool->ropes[i] = pool->ears[i] = -1;
@@ -59,9 +61,9 @@ int pool_open(struct pool *pool, size_t wanted)
 		pool->seats[i] = (struct seat){.worker = -1, .successor = -1};
 	for (size_t i = 0; i < pool->capacity; i++) {
 		pool->workers[i] = (struct worker_process){
-			.pool = pool,
-			.seat = -1,
-			.channel = {.fd = -1, .ready = channel_ready},
+		    .pool = pool,
+		    .seat = -1,
+		    .channel = {.fd = -1, .ready = channel_ready},
 		};
 		if (system_bell(&pool->ropes[i], &pool->ears[i]) == -1)
 			return -1;
@@ -108,24 +110,26 @@ void pool_ring(struct pool *pool)
 
 /* ---- birth ---- */
 
-/* In the child: closes what is the master's, and runs the worker. mask: the signals that were blocked before. */
-static void be_worker(struct pool *pool, struct worker_process *self, int channel, const sigset_t *mask)
+/* In the child: closes what is the master's, and runs the worker. mask: the signals that were
+ * blocked before. */
+static void be_worker(
+    struct pool *pool, struct worker_process *self, int channel, const sigset_t *mask)
 {
-	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
-	    SIGTTOU, SIGPIPE, 0};
+	static const int deaf_to[] = {
+	    SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGPIPE, 0};
 	struct handover handover = {
-		.config = pool->config,
-		.scoreboard = pool->scoreboard,
-		.slot = slot_of(pool, self),
-		.generation = pool->generation,
-		.drain = pool->drain[0],
-		.channel = channel,
-		.bells = pool->ropes,
-		.bell_ears = pool->ears,
-		.bells_count = pool->capacity,
-		.listeners = pool->listeners->handover,
-		.listeners_count = pool->listeners->count,
-		.log = pool->log,
+	    .config = pool->config,
+	    .scoreboard = pool->scoreboard,
+	    .slot = slot_of(pool, self),
+	    .generation = pool->generation,
+	    .drain = pool->drain[0],
+	    .channel = channel,
+	    .bells = pool->ropes,
+	    .bell_ears = pool->ears,
+	    .bells_count = pool->capacity,
+	    .listeners = pool->listeners->handover,
+	    .listeners_count = pool->listeners->count,
+	    .log = pool->log,
 	};
 	char why[256];
 
@@ -168,15 +172,18 @@ static int64_t back_off(unsigned failures)
 static void fork_failed(struct pool *pool, struct seat *seat, int64_t now)
 {
 	pool->totals.fork_failures++;
-	seat->failures += seat->failures == 0 ? 2 : 1; /* a fork that failed is not tried again at once */
+	seat->failures +=
+	    seat->failures == 0 ? 2 : 1; /* a fork that failed is not tried again at once */
 	seat->not_before = now + back_off(seat->failures);
 	if (!pool->fork_failing)
-		log_write(pool->log, LOG_ERROR, "cannot start a worker: %s; %zu go on, trying again",
-		    strerror(errno), pool->living);
+		log_write(pool->log, LOG_ERROR,
+		    "cannot start a worker: %s; %zu go on, trying again", strerror(errno),
+		    pool->living);
 	pool->fork_failing = true;
 }
 
-/* Starts a worker for a seat. Returns its place, or -1 when it could not be (the seat then waits). */
+/* Starts a worker for a seat. Returns its place, or -1 when it could not be (the seat then waits).
+ */
 static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 {
 	struct worker_process *worker = vacant(pool);
@@ -224,7 +231,8 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 			listener_hold(&pool->listeners->all[i], slot, true);
 	}
 	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
-		log_write(pool->log, LOG_ERROR, "cannot watch worker %u: %s", slot, strerror(errno));
+		log_write(
+		    pool->log, LOG_ERROR, "cannot watch worker %u: %s", slot, strerror(errno));
 	return (int)slot;
 }
 
@@ -278,7 +286,8 @@ static void channel_ready(struct watch *watch, unsigned events)
 		else if (message.type == CHANNEL_ENOUGH)
 			wants_successor(pool, worker);
 		else if (message.type == CHANNEL_RELEASED && message.index < pool->listeners->count)
-			listener_hold(&pool->listeners->all[message.index], slot_of(pool, worker), false);
+			listener_hold(
+			    &pool->listeners->all[message.index], slot_of(pool, worker), false);
 	}
 	if (got == -1) /* it is gone or talks nonsense: its death, or the watchdog, decides */
 		loop_watch(pool->loop, watch, 0);
@@ -316,13 +325,14 @@ static void log_death(struct pool *pool, const struct worker_process *worker, in
 
 	if (WIFSIGNALED(status))
 		log_write(pool->log, LOG_WARNING,
-		    "worker %u (pid %ld) was killed by signal %d (%s) after %.1f s, %u connections lost%s",
-		    slot, (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)), lived, held,
-		    next);
+		    "worker %u (pid %ld) was killed by signal %d (%s) after %.1f s, %u connections "
+		    "lost%s",
+		    slot, (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)), lived,
+		    held, next);
 	else
 		log_write(pool->log, LOG_WARNING,
-		    "worker %u (pid %ld) exited with status %d after %.1f s, %u connections lost%s", slot,
-		    (long)worker->pid, WEXITSTATUS(status), lived, held, next);
+		    "worker %u (pid %ld) exited with status %d after %.1f s, %u connections lost%s",
+		    slot, (long)worker->pid, WEXITSTATUS(status), lived, held, next);
 }
 
 /* An empty seat after a death that nobody asked for: how soon it is filled again. */
@@ -334,7 +344,8 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE && seat->worker < 0) {
 		seat->refused = true;
-		log_death(pool, worker, status, now, "; it can never start, so it is not started again");
+		log_death(
+		    pool, worker, status, now, "; it can never start, so it is not started again");
 		return;
 	}
 	seat->failures = now - worker->born >= SOUND_MS ? 1 : seat->failures + 1;
@@ -402,9 +413,11 @@ void pool_reap(struct pool *pool, int64_t now)
 			reaped(pool, worker, status, now);
 			continue;
 		}
-		log_write(pool->log, LOG_WARNING, "worker %u (pid %ld) was stopped by signal %d (%s)",
-		    slot_of(pool, worker), (long)pid, WSTOPSIG(status), strsignal(WSTOPSIG(status)));
-		/* Nobody defers to it from here on, and a connection that it was woken for is taken by another. */
+		log_write(pool->log, LOG_WARNING,
+		    "worker %u (pid %ld) was stopped by signal %d (%s)", slot_of(pool, worker),
+		    (long)pid, WSTOPSIG(status), strsignal(WSTOPSIG(status)));
+		/* Nobody defers to it from here on, and a connection that it was woken for is taken
+		 * by another. */
 		atomic_store(&pool->scoreboard->slots[slot_of(pool, worker)].state, SLOT_STOPPED);
 		pool_ring(pool);
 	}
@@ -420,7 +433,8 @@ static void fill_seat(struct pool *pool, size_t number, int64_t now)
 	if (seat->refused || now < seat->not_before)
 		return;
 	if (seat->worker < 0 && seat->successor >= 0) {
-		/* The worker died before its successor was ready: that one takes the seat as it is. */
+		/* The worker died before its successor was ready: that one takes the seat as it is.
+		 */
 		seat->worker = seat->successor;
 		seat->successor = -1;
 		seat->successor_due = false;
@@ -458,7 +472,8 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		struct worker_process *worker = &pool->workers[i];
 
 		if (worker->retire_due && worker->state != WORKER_VACANT)
-			worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
+			worker->retire_due =
+			    channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
 	}
 	if (pool->order >= ORDER_STOP)
 		return next;
@@ -471,7 +486,8 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		}
 		fill_seat(pool, i, now);
 		if (!seat->refused && (seat->worker < 0 || seat->successor_due))
-			next = clock_earlier(next, seat->not_before > now ? seat->not_before : now + 1);
+			next = clock_earlier(
+			    next, seat->not_before > now ? seat->not_before : now + 1);
 	}
 	return pool->living > 0 ? clock_earlier(next, now + WATCHDOG_LOOK_MS) : next;
 }
@@ -480,7 +496,8 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 
 bool pool_want(struct pool *pool, size_t wanted)
 {
-	if (wanted == 0 || wanted > WORKERS_MAX || wanted * 2 > pool->capacity || pool->order >= ORDER_STOP)
+	if (wanted == 0 || wanted > WORKERS_MAX || wanted * 2 > pool->capacity ||
+	    pool->order >= ORDER_STOP)
 		return false;
 	pool->wanted = wanted;
 	return true;

@@ -1,12 +1,14 @@
 /*
  * The workers: who should live, who does, and what follows from the difference.
  *
- * A *seat* is a place that is to be filled; there are as many as workers are wanted. A seat has one worker that
- * serves, and while that one is being replaced a successor. Workers that retire have no seat. What is wanted is said with
- * pool_want, pool_stop and pool_cut; pool_reconcile does what is missing after every wake of the loop.
+ * A *seat* is a place that is to be filled; there are as many as workers are wanted. A seat has one
+ * worker that serves, and while that one is being replaced a successor. Workers that retire have no
+ * seat. What is wanted is said with pool_want, pool_stop and pool_cut; pool_reconcile does what is
+ * missing after every wake of the loop.
  *
  *   worker:  VACANT ─fork─► STARTING ─READY─► SERVING ─RETIRE─► RETIRING ─exit─► VACANT
- *                              any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─► VACANT
+ *                              any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─►
+ * VACANT
  */
 #ifndef LASTCALL_POOL_H
 #define LASTCALL_POOL_H
@@ -24,7 +26,13 @@
 #include "privilege.h"
 #include "scoreboard.h"
 
-enum worker_state { WORKER_VACANT, WORKER_STARTING, WORKER_SERVING, WORKER_RETIRING, WORKER_ABORTED };
+enum worker_state {
+	WORKER_VACANT,
+	WORKER_STARTING,
+	WORKER_SERVING,
+	WORKER_RETIRING,
+	WORKER_ABORTED
+};
 
 struct pool;
 
@@ -33,29 +41,31 @@ struct worker_process {
 	struct pool *pool;
 	enum worker_state state;
 	pid_t pid;
-	int seat;		/* -1: none (it retires, or drains for the dead) */
-	int64_t born;		/* ms */
+	int seat; /* -1: none (it retires, or drains for the dead) */
+	int64_t born; /* ms */
 	struct watch channel;
-	int64_t beat;		/* the last heartbeat seen, */
-	int64_t beat_at;	/* and when it was seen to change, by our own clock */
-	bool retire_due;	/* RETIRE could not be sent yet */
+	int64_t beat; /* the last heartbeat seen, */
+	int64_t beat_at; /* and when it was seen to change, by our own clock */
+	bool retire_due; /* RETIRE could not be sent yet */
 };
 
 struct seat {
-	int worker;		/* -1: empty */
-	int successor;		/* -1: none; takes the seat when it is ready */
-	bool successor_due;	/* the worker asked to be replaced */
-	unsigned failures;	/* deaths and failed forks in a row */
-	int64_t not_before;	/* ms: back-off */
-	bool refused;		/* its worker said that it can never start */
+	int worker; /* -1: empty */
+	int successor; /* -1: none; takes the seat when it is ready */
+	bool successor_due; /* the worker asked to be replaced */
+	unsigned failures; /* deaths and failed forks in a row */
+	int64_t not_before; /* ms: back-off */
+	bool refused; /* its worker said that it can never start */
 };
 
-/* What has become of the workers so far, in numbers; those that they wrote themselves are not to be trusted. */
+/* What has become of the workers so far, in numbers; those that they wrote themselves are not to be
+ * trusted. */
 struct pool_totals {
 	uint64_t restarts, fork_failures, watchdog_kills;
 	uint64_t accepted, requests;
-	uint64_t lost;		/* connections that died with their worker, or by a deadline, before a stop */
-	uint64_t queued, answered, left, cut;	/* since the stop began */
+	uint64_t
+	    lost; /* connections that died with their worker, or by a deadline, before a stop */
+	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 
 struct pool {
@@ -65,37 +75,40 @@ struct pool {
 	struct scoreboard *scoreboard;
 	struct listeners *listeners;
 	const struct privilege *privilege;
-	void (*detach)(void *owner);	/* in a child: closes what is the owner's */
+	void (*detach)(void *owner); /* in a child: closes what is the owner's */
 	void *owner;
 
 	struct worker_process *workers;
-	size_t capacity;		/* of workers, slots and bells */
-	int *ropes, *ears;		/* the bell of each slot */
+	size_t capacity; /* of workers, slots and bells */
+	int *ropes, *ears; /* the bell of each slot */
 	struct seat *seats;
-	size_t wanted;			/* seats in use */
-	size_t living;			/* processes not yet reaped */
+	size_t wanted; /* seats in use */
+	size_t living; /* processes not yet reaped */
 
 	unsigned generation;
-	int drain[2];			/* the drain pipe; the write end is -1 once the drain began */
-	enum order order;		/* our own truth of the generation's word */
-	bool fork_failing;		/* the log knows */
-	int64_t watched_at;		/* when the hearts were last listened to */
+	int drain[2]; /* the drain pipe; the write end is -1 once the drain began */
+	enum order order; /* our own truth of the generation's word */
+	bool fork_failing; /* the log knows */
+	int64_t watched_at; /* when the hearts were last listened to */
 	struct pool_totals totals;
 };
 
 /* How many places a pool of so many workers has. */
 size_t pool_capacity(size_t wanted);
 
-/* Prepares a pool of wanted workers; forks none. Returns 0, or -1 with errno. The pool's first seven members are set. */
+/* Prepares a pool of wanted workers; forks none. Returns 0, or -1 with errno. The pool's first
+ * seven members are set. */
 int pool_open(struct pool *pool, size_t wanted);
 
 /* Frees it. No worker lives any more. */
 void pool_close(struct pool *pool);
 
-/* Sets how many workers are wanted. Returns false when there cannot be as many, or none is asked for. */
+/* Sets how many workers are wanted. Returns false when there cannot be as many, or none is asked
+ * for. */
 bool pool_want(struct pool *pool, size_t wanted);
 
-/* Begins the drain: every worker finishes what it has. Nobody new is started but by pool_start_drainer. */
+/* Begins the drain: every worker finishes what it has. Nobody new is started but by
+ * pool_start_drainer. */
 void pool_stop(struct pool *pool);
 
 /* Everybody ends now and counts what it cuts. */
@@ -104,7 +117,8 @@ void pool_cut(struct pool *pool);
 /* Kills everybody who is left. */
 void pool_kill(struct pool *pool);
 
-/* Starts a worker that drains the listeners after everybody else has died. Backs off as a seat does. */
+/* Starts a worker that drains the listeners after everybody else has died. Backs off as a seat
+ * does. */
 void pool_start_drainer(struct pool *pool, int64_t now);
 
 /* Reaps the dead, and hears of the stopped. Call it after SIGCHLD. */

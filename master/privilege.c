@@ -1,6 +1,6 @@
 /*
- * Drops what the workers must not have. Each step is checked, and a failure is fatal to the worker (a server
- * that goes on as root because a call failed is the oldest hole there is).
+ * Drops what the workers must not have. Each step is checked, and a failure is fatal to the worker
+ * (a server that goes on as root because a call failed is the oldest hole there is).
  */
 #include "privilege.h"
 
@@ -19,8 +19,8 @@
 #define CONNECTIONS_AUTO 4096
 #define CONNECTIONS_LEAST 16
 
-int privilege_resolve(struct privilege *privilege, const struct config *config, char *why,
-    size_t size)
+int privilege_resolve(
+    struct privilege *privilege, const struct config *config, char *why, size_t size)
 {
 	const char *name = config->user != NULL ? config->user : "nobody";
 	const struct passwd *user;
@@ -32,7 +32,8 @@ int privilege_resolve(struct privilege *privilege, const struct config *config, 
 	errno = 0;
 	user = getpwnam(name);
 	if (user == NULL) {
-		snprintf(why, size, "user \"%s\": %s", name, errno ? strerror(errno) : "there is no such user");
+		snprintf(why, size, "user \"%s\": %s", name,
+		    errno ? strerror(errno) : "there is no such user");
 		return -1;
 	}
 	privilege->uid = user->pw_uid;
@@ -50,7 +51,8 @@ int privilege_resolve(struct privilege *privilege, const struct config *config, 
 	if (privilege->change)
 		return 0;
 	if (config->user != NULL && privilege->uid != geteuid()) {
-		snprintf(why, size, "user \"%s\": only root can run its workers as somebody else", name);
+		snprintf(
+		    why, size, "user \"%s\": only root can run its workers as somebody else", name);
 		return -1;
 	}
 	if (config->group != NULL && privilege->gid != getegid()) {
@@ -74,10 +76,11 @@ static int change_user(const struct privilege *privilege)
 	return 0;
 }
 
-int privilege_drop(const struct privilege *privilege, const struct config *config, char *why,
-    size_t size)
+int privilege_drop(
+    const struct privilege *privilege, const struct config *config, char *why, size_t size)
 {
-	rlim_t core = config->core_limit == DIRECTIVE_AUTO ? RLIM_INFINITY : (rlim_t)config->core_limit;
+	rlim_t core =
+	    config->core_limit == DIRECTIVE_AUTO ? RLIM_INFINITY : (rlim_t)config->core_limit;
 	struct rlimit limit;
 
 	/* What cannot be raised is left where it is. */
@@ -89,7 +92,8 @@ int privilege_drop(const struct privilege *privilege, const struct config *confi
 	}
 	umask((mode_t)config->umask);
 	if (privilege->change && change_user(privilege) == -1) {
-		snprintf(why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));
+		snprintf(
+		    why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));
 		return -1;
 	}
 	if (system_no_new_privileges() == -1) {
@@ -124,7 +128,8 @@ int privilege_raise_descriptors(int64_t *max_connections, size_t others, char *w
 	if (demanded || connections < CONNECTIONS_LEAST) {
 		int64_t least = demanded ? *max_connections : CONNECTIONS_LEAST;
 		int n = snprintf(why, size,
-		    "max-connections %lld needs %llu descriptors and the limit is %llu: raise it (ulimit -Hn, "
+		    "max-connections %lld needs %llu descriptors and the limit is %llu: raise it "
+		    "(ulimit -Hn, "
 		    "LimitNOFILE=)",
 		    (long long)least, (unsigned long long)least * 2 + others,
 		    (unsigned long long)limit.rlim_max);

@@ -1,8 +1,8 @@
 /*
  * Who the workers are: the user and group that they run as, and the limits that they live under.
  *
- * Started as root, workers run as `user` (nobody when none is set) and its groups, or as `group` alone instead of
- * the user's own. Started as anybody else, naming another user is an error.
+ * Started as root, workers run as `user` (nobody when none is set) and its groups, or as `group`
+ * alone instead of the user's own. Started as anybody else, naming another user is an error.
  */
 #ifndef LASTCALL_PRIVILEGE_H
 #define LASTCALL_PRIVILEGE_H
@@ -15,27 +15,28 @@
 #include "config.h"
 
 struct privilege {
-	bool change;		/* false: the workers stay who the master is */
+	bool change; /* false: the workers stay who the master is */
 	char user[64];
 	uid_t uid;
 	gid_t gid;
 };
 
 /* Finds out, in the master. Returns 0, or -1 with why. */
-int privilege_resolve(struct privilege *privilege, const struct config *config, char *why,
-    size_t size);
+int privilege_resolve(
+    struct privilege *privilege, const struct config *config, char *why, size_t size);
 
 /*
- * Becomes it, in a worker, for good: groups, gid, uid, no_new_privs, core limit, umask. Returns 0, or -1 with why; the
- * worker must then end, whatever succeeded.
+ * Becomes it, in a worker, for good: groups, gid, uid, no_new_privs, core limit, umask. Returns 0,
+ * or -1 with why; the worker must then end, whatever succeeded.
  */
-int privilege_drop(const struct privilege *privilege, const struct config *config, char *why,
-    size_t size);
+int privilege_drop(
+    const struct privilege *privilege, const struct config *config, char *why, size_t size);
 
 /*
- * Raises the limit of descriptors to what one worker needs, for this process and its children. *max_connections is
- * DIRECTIVE_AUTO or what the configuration demands; on return it is a number: the demanded one, or for auto at most
- * 4096 and what the limit admits. others: descriptors that are not connections. Returns 0, or -1 with why.
+ * Raises the limit of descriptors to what one worker needs, for this process and its children.
+ * *max_connections is DIRECTIVE_AUTO or what the configuration demands; on return it is a number:
+ * the demanded one, or for auto at most 4096 and what the limit admits. others: descriptors that
+ * are not connections. Returns 0, or -1 with why.
  */
 int privilege_raise_descriptors(int64_t *max_connections, size_t others, char *why, size_t size);
 

@@ -1,7 +1,7 @@
 /*
- * Listens to the hearts of the workers, and ends the one that hangs: SIGABRT first, so that it may leave a core, then
- * SIGKILL, which also ends a stopped one. A heart beats when its number changes, by our own clock; what the number is does
- * not matter, for a worker can write any.
+ * Listens to the hearts of the workers, and ends the one that hangs: SIGABRT first, so that it may
+ * leave a core, then SIGKILL, which also ends a stopped one. A heart beats when its number changes,
+ * by our own clock; what the number is does not matter, for a worker can write any.
  */
 #include "watchdog.h"
 
@@ -11,13 +11,14 @@
 #include "pool.h"
 #include "scoreboard.h"
 
-#define LATE_MS 2500	/* a heart is late: tell the siblings to try */
-#define ABORT_MS 1000	/* from SIGABRT to SIGKILL */
+#define LATE_MS 2500 /* a heart is late: tell the siblings to try */
+#define ABORT_MS 1000 /* from SIGABRT to SIGKILL */
 
 static void watch_heart(struct pool *pool, struct worker_process *worker, int64_t now)
 {
 	unsigned slot = (unsigned)(worker - pool->workers);
-	int64_t beat = atomic_load_explicit(&pool->scoreboard->slots[slot].beat, memory_order_relaxed);
+	int64_t beat =
+	    atomic_load_explicit(&pool->scoreboard->slots[slot].beat, memory_order_relaxed);
 	int64_t silent;
 
 	if (beat != worker->beat) {
@@ -44,8 +45,9 @@ static void watch_heart(struct pool *pool, struct worker_process *worker, int64_
 }
 
 /*
- * Listens to every heart. Our own lateness is not the workers': a little of it is taken off, and when we were stopped
- * or the machine was, so were they perhaps, and they have the whole time again.
+ * Listens to every heart. Our own lateness is not the workers': a little of it is taken off, and
+ * when we were stopped or the machine was, so were they perhaps, and they have the whole time
+ * again.
  */
 void watchdog_look(struct pool *pool, int64_t now)
 {

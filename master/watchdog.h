@@ -8,7 +8,8 @@
 
 struct pool;
 
-/* Looks, if it is time: wakes the siblings of one that is late, and ends one that has been silent for `watchdog`. */
+/* Looks, if it is time: wakes the siblings of one that is late, and ends one that has been silent
+ * for `watchdog`. */
 void watchdog_look(struct pool *pool, int64_t now);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * Accepting on listeners that are shared with other workers: who takes a connection, what each error of accept(2)
- * means, and how a listener is left.
+ * Accepting on listeners that are shared with other workers: who takes a connection, what each
+ * error of accept(2) means, and how a listener is left.
  *
- * Under epoll one worker is woken for a connection (EPOLLEXCLUSIVE), and it is often the same one. So whoever is ahead
- * of a sibling by more than a little takes itself out of the set for DEFER_MS and rings the sibling's bell, then takes one
- * connection if it is still there, and defers again. A sibling that has not turned its loop PATIENCE_MS after it was first
- * told (it is stopped, or busy) is not deferred to until it does: no connection waits longer for the sake of balance.
+ * Under epoll one worker is woken for a connection (EPOLLEXCLUSIVE), and it is often the same one.
+ * So whoever is ahead of a sibling by more than a little takes itself out of the set for DEFER_MS
+ * and rings the sibling's bell, then takes one connection if it is still there, and defers again. A
+ * sibling that has not turned its loop PATIENCE_MS after it was first told (it is stopped, or busy)
+ * is not deferred to until it does: no connection waits longer for the sake of balance.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +22,12 @@
 #include "worker.h"
 
 #define DEFER_MS 5
-#define PATIENCE_MS 100		/* a sibling is scheduled by then, also on a busy machine */
+#define PATIENCE_MS 100 /* a sibling is scheduled by then, also on a busy machine */
 #define PAUSE_MS 100
-#define STARVED_MS 500		/* then the queue is answered with the reserve descriptor */
-#define BATCH 64		/* connections taken in one go */
-#define FRESH_BEAT_MS 2500	/* a sibling that has not turned for longer is not waited for */
-#define SLACK 4			/* ahead by more than this, and by an eighth */
+#define STARVED_MS 500 /* then the queue is answered with the reserve descriptor */
+#define BATCH 64 /* connections taken in one go */
+#define FRESH_BEAT_MS 2500 /* a sibling that has not turned for longer is not waited for */
+#define SLACK 4 /* ahead by more than this, and by an eighth */
 
 static void set_state(struct acceptor *acceptor, enum acceptor_state state, int64_t until)
 {
@@ -109,14 +110,17 @@ static int least_sibling(const struct worker *worker, uint32_t *connections)
 		int64_t beat;
 		uint32_t theirs;
 
-		if (i == worker->from->slot || atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
+		if (i == worker->from->slot ||
+		    atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
 			continue;
 		beat = atomic_load_explicit(&slot->beat, memory_order_relaxed);
-		/* Compared without a difference: whoever went wild may have written any number there. */
+		/* Compared without a difference: whoever went wild may have written any number
+		 * there. */
 		if (beat < worker->now - FRESH_BEAT_MS)
 			continue;
 		/* It was told of a connection and has not turned since: it does not come. */
-		if (beat < worker->passed_at[i] && worker->now - worker->passed_at[i] >= PATIENCE_MS)
+		if (beat < worker->passed_at[i] &&
+		    worker->now - worker->passed_at[i] >= PATIENCE_MS)
 			continue;
 		theirs = atomic_load_explicit(&slot->connections, memory_order_relaxed);
 		if (least == -1 || theirs < *connections) {
@@ -135,7 +139,8 @@ static void pass_on(struct acceptor *acceptor, int sibling)
 	_Atomic uint32_t *hint = &slot->hint;
 	uint32_t nothing = HINT_NONE;
 
-	if (!atomic_compare_exchange_strong(hint, &nothing, hint_of(acceptor)) && nothing != hint_of(acceptor))
+	if (!atomic_compare_exchange_strong(hint, &nothing, hint_of(acceptor)) &&
+	    nothing != hint_of(acceptor))
 		atomic_store(hint, HINT_ALL);
 	if (atomic_load_explicit(&slot->beat, memory_order_relaxed) >= worker->passed_at[sibling])
 		worker->passed_at[sibling] = worker->now;
@@ -163,16 +168,16 @@ static bool defer(struct acceptor *acceptor)
 static void say_fullness(struct worker *worker)
 {
 	uint32_t state = worker->phase != PHASE_SERVING ? SLOT_LEAVING
-	    : worker->open >= worker->max		? SLOT_FULL
-	    : worker->now < worker->starved_until	? SLOT_FULL
+	    : worker->open >= worker->max               ? SLOT_FULL
+	    : worker->now < worker->starved_until       ? SLOT_FULL
 							: SLOT_SERVING;
 
 	atomic_store_explicit(&worker->self->state, state, memory_order_relaxed);
 }
 
 /*
- * We were the one that was woken, and cannot: whoever can is told. When no sibling seems fit, all are, for one that was taken
- * for hanging may be back before we are.
+ * We were the one that was woken, and cannot: whoever can is told. When no sibling seems fit, all
+ * are, for one that was taken for hanging may be back before we are.
  */
 static void tell_somebody(struct acceptor *acceptor)
 {
@@ -186,7 +191,8 @@ static void tell_somebody(struct acceptor *acceptor)
 	}
 	for (size_t i = 0; i < scoreboard->slots_count; i++) {
 		if (i != acceptor->worker->from->slot &&
-		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed) == SLOT_SERVING)
+		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed) ==
+			SLOT_SERVING)
 			pass_on(acceptor, (int)i);
 	}
 }
@@ -213,7 +219,8 @@ static enum verdict judge(int error)
 	case EWOULDBLOCK:
 #endif
 		return VERDICT_EMPTY;
-	/* The connection at the head is gone, or the kernel tells of a network error on it: there may be another. */
+	/* The connection at the head is gone, or the kernel tells of a network error on it: there
+	 * may be another. */
 	case EINTR:
 	case ECONNABORTED:
 	case EPROTO:
@@ -235,7 +242,8 @@ static enum verdict judge(int error)
 	case ENOMEM:
 	case ENOBUFS:
 		return VERDICT_EXHAUSTED;
-	/* EINVAL after shutdown(2), EBADF, and what nobody has thought of: the flag says whether it is the end. */
+	/* EINVAL after shutdown(2), EBADF, and what nobody has thought of: the flag says whether it
+	 * is the end. */
 	default:
 		return VERDICT_BROKEN;
 	}
@@ -267,8 +275,9 @@ static void exhausted(struct acceptor *acceptor, int error)
 	say_fullness(worker);
 	if (acceptor->starved_since == 0) {
 		acceptor->starved_since = worker->now;
-		log_write(worker->log, LOG_WARNING, "worker %u: accept: %s; trying again every %d ms",
-		    worker->from->slot, strerror(error), PAUSE_MS);
+		log_write(worker->log, LOG_WARNING,
+		    "worker %u: accept: %s; trying again every %d ms", worker->from->slot,
+		    strerror(error), PAUSE_MS);
 	} else if (worker->now - acceptor->starved_since >= STARVED_MS && error == EMFILE &&
 	    least_sibling(worker, &connections) == -1) {
 		answer_with_reserve(acceptor);
@@ -286,10 +295,12 @@ static void broken(struct acceptor *acceptor, int error)
 		release(acceptor);
 		return;
 	}
-	/* Gated by shutdown (Unix sockets) and empty: readable for ever, so it is only looked at now and then. */
+	/* Gated by shutdown (Unix sockets) and empty: readable for ever, so it is only looked at
+	 * now and then. */
 	if (!(closing_word(acceptor->word) & WORD_CLOSING)) {
 		slot_add(&worker->self->pauses, 1);
-		log_write(worker->log, LOG_ERROR, "worker %u: accept: %s", worker->from->slot, strerror(error));
+		log_write(worker->log, LOG_ERROR, "worker %u: accept: %s", worker->from->slot,
+		    strerror(error));
 	}
 	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
 }
@@ -297,7 +308,8 @@ static void broken(struct acceptor *acceptor, int error)
 static void admit(struct acceptor *acceptor, int fd, const union address_socket *peer)
 {
 	struct worker *worker = acceptor->worker;
-	uint64_t word = closing_word(acceptor->word); /* right after accept: what it says of that accept is true */
+	uint64_t word = closing_word(
+	    acceptor->word); /* right after accept: what it says of that accept is true */
 
 	if (word & WORD_GATED)
 		gate_admit(fd);
@@ -307,14 +319,16 @@ static void admit(struct acceptor *acceptor, int fd, const union address_socket 
 	}
 	if (acceptor->starved_since != 0) {
 		acceptor->starved_since = worker->starved_until = 0;
-		log_write(worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
+		log_write(
+		    worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
 	}
 	connection_start(worker, acceptor->from->service, fd, peer, word & WORD_CLOSING);
 }
 
 /*
- * Accepts what is there. politely: defers to a sibling before the first one; after the first it does in any case, so two
- * workers that pass on to each other always get on. Returns how many it took.
+ * Accepts what is there. politely: defers to a sibling before the first one; after the first it
+ * does in any case, so two workers that pass on to each other always get on. Returns how many it
+ * took.
  */
 static int take(struct acceptor *acceptor, bool politely)
 {
@@ -383,14 +397,14 @@ int acceptors_open(struct worker *worker)
 		struct acceptor *acceptor = &worker->acceptors[i];
 
 		*acceptor = (struct acceptor){
-			.watch = {.fd = listener->fd, .ready = acceptor_ready},
-			.worker = worker,
-			.from = listener,
-			.word = &from->scoreboard->listeners[listener->index],
-			.state = ACCEPTOR_RELEASED,
+		    .watch = {.fd = listener->fd, .ready = acceptor_ready},
+		    .worker = worker,
+		    .from = listener,
+		    .word = &from->scoreboard->listeners[listener->index],
+		    .state = ACCEPTOR_RELEASED,
 		};
-		closing_init(&acceptor->closing, listener->fd, (enum listener_kind)listener->kind, listener->ours,
-		    acceptor->word);
+		closing_init(&acceptor->closing, listener->fd, (enum listener_kind)listener->kind,
+		    listener->ours, acceptor->word);
 		if (listener->fd < 0)
 			continue;
 		worker->acceptors_open++;
@@ -427,7 +441,8 @@ int64_t acceptors_return(struct worker *worker)
 			next = clock_earlier(next, acceptor->until);
 		} else if (deferred) {
 			take(acceptor, false);
-			next = clock_earlier(next, acceptor->until == 0 ? CLOCK_NEVER : acceptor->until);
+			next = clock_earlier(
+			    next, acceptor->until == 0 ? CLOCK_NEVER : acceptor->until);
 		}
 	}
 	return next;
@@ -443,8 +458,10 @@ void acceptors_look(struct worker *worker, uint32_t hint)
 			continue;
 		if (!released && hint != HINT_ALL && hint != hint_of(acceptor))
 			continue;
-		/* While it is out of the set for want of something, that decides when it is tried again. */
-		if (released || acceptor->state == ACCEPTOR_IN || acceptor->state == ACCEPTOR_DEFERRED)
+		/* While it is out of the set for want of something, that decides when it is tried
+		 * again. */
+		if (released || acceptor->state == ACCEPTOR_IN ||
+		    acceptor->state == ACCEPTOR_DEFERRED)
 			take(acceptor, false);
 		if (released)
 			release(acceptor);
@@ -458,9 +475,11 @@ void acceptors_leave(struct worker *worker)
 
 		if (acceptor->state == ACCEPTOR_RELEASED)
 			continue;
-		/* Out of the set first: a wake-up that was already ours is answered by the look that follows. */
+		/* Out of the set first: a wake-up that was already ours is answered by the look
+		 * that follows. */
 		loop_watch(worker->loop, &acceptor->watch, 0);
-		for (int64_t left = worker->config->backlog; left > 0 && take(acceptor, false) == BATCH; left -= BATCH)
+		for (int64_t left = worker->config->backlog;
+		     left > 0 && take(acceptor, false) == BATCH; left -= BATCH)
 			loop_watch(worker->loop, &acceptor->watch, 0);
 		release(acceptor);
 	}

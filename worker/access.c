@@ -49,13 +49,15 @@ static void flush(struct worker *worker, struct access_log *log)
 		return;
 	if (put_lines(log)) {
 		if (log->dropped > 0)
-			log_write(worker->log, LOG_WARNING, "worker %u: %llu access log lines were dropped",
-			    worker->from->slot, (unsigned long long)log->dropped);
+			log_write(worker->log, LOG_WARNING,
+			    "worker %u: %llu access log lines were dropped", worker->from->slot,
+			    (unsigned long long)log->dropped);
 		log->dropped = 0;
 	} else {
 		if (log->dropped == 0)
 			log_write(worker->log, LOG_WARNING,
-			    "worker %u: the access log cannot be written; going on without", worker->from->slot);
+			    "worker %u: the access log cannot be written; going on without",
+			    worker->from->slot);
 		/* Some of them may have got through; the count is an upper bound. */
 		log->dropped += log->lines_held;
 		slot_add(&worker->self->log_dropped, log->lines_held);
@@ -106,7 +108,8 @@ void access_log_add(struct worker *worker, struct access_log *log, const struct 
 	n = (size_t)snprintf(out, room, "%s - - [%s]", entry->host, date);
 	/* Each of the client's parts leaves room for what follows. */
 	n += add_quoted(out + n, room / 2 - n, entry->line, entry->line_length);
-	snprintf(numbers, sizeof numbers, " %d %llu", entry->status, (unsigned long long)entry->bytes);
+	snprintf(
+	    numbers, sizeof numbers, " %d %llu", entry->status, (unsigned long long)entry->bytes);
 	n += add_text(out + n, room - n, numbers);
 	if (log->format == ACCESS_COMBINED) {
 		n += add_quoted(out + n, room * 3 / 4 - n, entry->referer, entry->referer_length);

@@ -11,20 +11,20 @@ static const struct {
 	int status;
 	const char *reason;
 } reasons[] = {
-	{200, "OK"},
-	{301, "Moved Permanently"},
-	{304, "Not Modified"},
-	{400, "Bad Request"},
-	{403, "Forbidden"},
-	{404, "Not Found"},
-	{405, "Method Not Allowed"},
-	{408, "Request Timeout"},
-	{413, "Content Too Large"},
-	{414, "URI Too Long"},
-	{431, "Request Header Fields Too Large"},
-	{501, "Not Implemented"},
-	{503, "Service Unavailable"},
-	{505, "HTTP Version Not Supported"},
+    {200, "OK"},
+    {301, "Moved Permanently"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {431, "Request Header Fields Too Large"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
 };
 
 const char *answer_reason(int status)
@@ -47,7 +47,8 @@ static void add(struct buffer *out, const char *bytes, size_t length)
 
 #define ADD(out, literal) add(out, literal, sizeof(literal) - 1)
 
-static void add_format(struct buffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_format(struct buffer *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void add_format(struct buffer *out, const char *format, ...)
 {
@@ -61,7 +62,8 @@ static void add_format(struct buffer *out, const char *format, ...)
 	add(out, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-/* The Date field; written anew once a second. The two statics are a cache of the clock, no state. */
+/* The Date field; written anew once a second. The two statics are a cache of the clock, no state.
+ */
 static void add_date(struct buffer *out)
 {
 	static time_t of;
@@ -83,7 +85,8 @@ static void add_common(struct buffer *out)
 
 size_t answer_promise(char *out, size_t size, int64_t ms)
 {
-	int n = snprintf(out, size, "Connection: keep-alive\r\nKeep-Alive: timeout=%lld\r\n", (long long)(ms / 1000));
+	int n = snprintf(out, size, "Connection: keep-alive\r\nKeep-Alive: timeout=%lld\r\n",
+	    (long long)(ms / 1000));
 
 	return n < (int)size ? (size_t)n : 0;
 }
@@ -127,7 +130,8 @@ static size_t add_page(struct buffer *out, const struct answer_manner *manner, i
 	int length = snprintf(page, sizeof page,
 	    "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">"
 	    "<meta name=\"viewport\" content=\"width=device-width\"><title>%d %s</title>\n"
-	    "<body style=\"font:16px/1.5 system-ui,sans-serif;margin:15vh auto;max-width:30em;padding:0 1em\">\n"
+	    "<body style=\"font:16px/1.5 system-ui,sans-serif;margin:15vh "
+	    "auto;max-width:30em;padding:0 1em\">\n"
 	    "<h1>%d %s</h1>\n</body></html>\n",
 	    status, reason, status, reason);
 
@@ -156,7 +160,8 @@ size_t answer_status(struct buffer *out, const struct answer_manner *manner, int
 int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
     const char *query, size_t query_length, size_t *bytes)
 {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+	static const char plain[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
 	char field[ANSWER_HEAD_MAX - 1024];
 	size_t n = (size_t)snprintf(field, sizeof field, "Location: /"), last = sizeof field - 4;
 

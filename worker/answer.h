@@ -1,6 +1,6 @@
 /*
- * HTTP response heads, written into a buffer. Nothing that a client sent ever gets into one, but for a redirect's target,
- * which is made of a resolved path and escaped.
+ * HTTP response heads, written into a buffer. Nothing that a client sent ever gets into one, but
+ * for a redirect's target, which is made of a resolved path and escaped.
  */
 #ifndef LASTCALL_ANSWER_H
 #define LASTCALL_ANSWER_H
@@ -12,16 +12,19 @@
 
 #include "buffer.h"
 
-#define ANSWER_HEAD_MAX 4096 /* room that a buffer must have for a head with an error page or a redirect */
+#define ANSWER_HEAD_MAX                                                                            \
+	4096 /* room that a buffer must have for a head with an error page or a redirect */
 
 /* What the end of every head depends on. */
 struct answer_manner {
-	const char *promise;	/* the fields that keep the connection, with their line ends (answer_promise); NULL: it ends */
+	const char *promise; /* the fields that keep the connection, with their line ends
+				(answer_promise); NULL: it ends */
 	size_t promise_length;
-	bool head;		/* the request was HEAD: fields as for GET, and no body */
+	bool head; /* the request was HEAD: fields as for GET, and no body */
 };
 
-/* Writes the fields that promise ms of keep-alive, in whole seconds, rounded down. Returns their length. */
+/* Writes the fields that promise ms of keep-alive, in whole seconds, rounded down. Returns their
+ * length. */
 size_t answer_promise(char *out, size_t size, int64_t ms);
 
 /* "404 Not Found" without the number for those that we send. */
@@ -38,8 +41,9 @@ void answer_not_modified(struct buffer *out, const struct answer_manner *manner,
 size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status);
 
 /*
- * 301 to a folder's path with its slash; path is relative, as path_resolve makes it. Returns the status, which is 414 where
- * the target has no room in a head, and the length of the page's body in *bytes.
+ * 301 to a folder's path with its slash; path is relative, as path_resolve makes it. Returns the
+ * status, which is 414 where the target has no room in a head, and the length of the page's body in
+ * *bytes.
  */
 int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
     const char *query, size_t query_length, size_t *bytes);

@@ -1,6 +1,7 @@
 /*
- * The worker's buffers: a fixed number of one size, taken when bytes come and given back when they are dealt with, so
- * that an idle connection holds none. The memory is reserved at start and touched when first used.
+ * The worker's buffers: a fixed number of one size, taken when bytes come and given back when they
+ * are dealt with, so that an idle connection holds none. The memory is reserved at start and
+ * touched when first used.
  */
 #ifndef LASTCALL_BUFFER_H
 #define LASTCALL_BUFFER_H
@@ -11,8 +12,8 @@
 #define BUFFER_SIZE 16384
 
 struct buffer {
-	struct buffer *next;	/* free list */
-	uint32_t begin, end;	/* what is in it: bytes[begin, end) */
+	struct buffer *next; /* free list */
+	uint32_t begin, end; /* what is in it: bytes[begin, end) */
 	char bytes[BUFFER_SIZE - 16];
 };
 
@@ -24,7 +25,8 @@ struct buffers {
 /* Returns 0, or -1 with errno ENOMEM. */
 int buffers_open(struct buffers *buffers, size_t count);
 
-/* An empty buffer; the one given back last, which is still warm. There is one for each that may be asked for. */
+/* An empty buffer; the one given back last, which is still warm. There is one for each that may be
+ * asked for. */
 struct buffer *buffer_take(struct buffers *buffers);
 
 /* Gives *buffer back and sets it to NULL. NULL is allowed. */

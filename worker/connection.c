@@ -1,6 +1,6 @@
 /*
- * The table of connections, and what every service needs to read, write and end one. Nothing is allocated here
- * after connections_open.
+ * The table of connections, and what every service needs to read, write and end one. Nothing is
+ * allocated here after connections_open.
  */
 #include "connection.h"
 
@@ -19,8 +19,8 @@
 
 static void *reserve(size_t size)
 {
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-	    -1, 0);
+	void *memory = mmap(
+	    NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return memory == MAP_FAILED ? NULL : memory;
 }
@@ -44,7 +44,8 @@ void connection_set_state(struct connection *c, enum connection_state state)
 static void linger_ready(struct connection *c)
 {
 	char bytes[8192];
-	int reads = LINGER_READS; /* somebody who sends as fast as we read must not hold the others */
+	int reads =
+	    LINGER_READS; /* somebody who sends as fast as we read must not hold the others */
 	ssize_t got;
 
 	do {
@@ -87,18 +88,20 @@ void connection_start(struct worker *worker, const struct service_config *servic
 		c = &worker->connections[worker->touched++];
 	place = (size_t)(c - worker->connections);
 	*c = (struct connection){
-		.watch = {.fd = fd, .ready = ready},
-		.timer = {.fire = fire},
-		.worker = worker,
-		.service = service_of(service->kind),
-		.options = service->options,
-		.late = late,
-		.peer = &worker->peers[place],
+	    .watch = {.fd = fd, .ready = ready},
+	    .timer = {.fire = fire},
+	    .worker = worker,
+	    .service = service_of(service->kind),
+	    .options = service->options,
+	    .late = late,
+	    .peer = &worker->peers[place],
 	};
-	memcpy(c->peer, peer, peer->any.sa_family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in6));
+	memcpy(c->peer, peer,
+	    peer->any.sa_family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in6));
 	connection_set_state(c, CONNECTION_FRESH);
 	worker->open++;
-	atomic_store_explicit(&worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
+	atomic_store_explicit(
+	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
 	slot_add(&worker->self->accepted, 1);
 	c->service->open(c);
 }
@@ -130,8 +133,8 @@ enum transfer connection_read(struct connection *c, bool *drained)
 enum transfer connection_flush(struct connection *c)
 {
 	while (c->out != NULL && buffer_length(c->out) > 0) {
-		ssize_t sent = send(c->watch.fd, c->out->bytes + c->out->begin, buffer_length(c->out),
-		    MSG_NOSIGNAL);
+		ssize_t sent = send(c->watch.fd, c->out->bytes + c->out->begin,
+		    buffer_length(c->out), MSG_NOSIGNAL);
 
 		if (sent == -1 && errno == EINTR)
 			continue;
@@ -207,7 +210,8 @@ void connection_close(struct connection *c, enum outcome outcome)
 	c->next = worker->vacant;
 	worker->vacant = c;
 	worker->open--;
-	atomic_store_explicit(&worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
+	atomic_store_explicit(
+	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
 	count_outcome(worker, outcome, c->late);
 }
 
@@ -217,7 +221,8 @@ void connections_cut(struct worker *worker)
 		struct connection *c = &worker->connections[i];
 
 		if (c->state != CONNECTION_FREE)
-			connection_close(c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : OUTCOME_CUT);
+			connection_close(
+			    c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : OUTCOME_CUT);
 	}
 }
 

@@ -5,13 +5,14 @@
  *
  *   FRESH ──first byte──► BUSY ──answer sent──► IDLE ──next request──► BUSY
  *     │                    │                     │
- *     └── deadline: 408 ───┴──── last answer ────┴──► LINGER ──end of file, or a short limit──► closed
+ *     └── deadline: 408 ───┴──── last answer ────┴──► LINGER ──end of file, or a short limit──►
+ * closed
  *
  *   FRESH   let in and has not spoken: it has until its deadline, then it is answered
  *   BUSY    a request has begun or an answer is being sent: it is finished
  *   IDLE    kept alive, with a promise of how long: the promise is kept, drain or not
- *   LINGER  answered for good: our side is shut, and what the client still sends is read away, for closing with
- *           unread input would reset the answer that is on its way
+ *   LINGER  answered for good: our side is shut, and what the client still sends is read away, for
+ * closing with unread input would reset the answer that is on its way
  */
 #ifndef LASTCALL_CONNECTION_H
 #define LASTCALL_CONNECTION_H
@@ -28,14 +29,20 @@
 struct worker;
 struct service;
 
-enum connection_state { CONNECTION_FREE, CONNECTION_FRESH, CONNECTION_BUSY, CONNECTION_IDLE, CONNECTION_LINGER };
+enum connection_state {
+	CONNECTION_FREE,
+	CONNECTION_FRESH,
+	CONNECTION_BUSY,
+	CONNECTION_IDLE,
+	CONNECTION_LINGER
+};
 
 /* How a connection ended; each is counted. */
 enum outcome {
-	OUTCOME_ANSWERED,	/* in order, with all that it was owed */
-	OUTCOME_LEFT,		/* the client went away before it was answered */
-	OUTCOME_BROKEN,		/* cut in mid-answer: a deadline of its own, or its file changed */
-	OUTCOME_CUT,		/* we cut it: grace, QUIT */
+	OUTCOME_ANSWERED, /* in order, with all that it was owed */
+	OUTCOME_LEFT, /* the client went away before it was answered */
+	OUTCOME_BROKEN, /* cut in mid-answer: a deadline of its own, or its file changed */
+	OUTCOME_CUT, /* we cut it: grace, QUIT */
 };
 
 #define CONNECTION_PRIVATE 256
@@ -45,27 +52,28 @@ struct connection {
 	struct timer timer;
 	struct worker *worker;
 	const struct service *service;
-	void *options;			/* of the service; this process's own copy */
-	struct connection *next;	/* free list */
+	void *options; /* of the service; this process's own copy */
+	struct connection *next; /* free list */
 	enum connection_state state;
-	bool answered;			/* it got a whole answer at least once */
-	bool late;			/* accepted after its listener was flagged: the receipt counts it */
-	struct buffer *in, *out;	/* NULL while empty */
-	union address_socket *peer;	/* in the worker's table */
-	_Alignas(16) unsigned char private[CONNECTION_PRIVATE]; /* the service's own, zeroed at open */
+	bool answered; /* it got a whole answer at least once */
+	bool late; /* accepted after its listener was flagged: the receipt counts it */
+	struct buffer *in, *out; /* NULL while empty */
+	union address_socket *peer; /* in the worker's table */
+	_Alignas(
+	    16) unsigned char private[CONNECTION_PRIVATE]; /* the service's own, zeroed at open */
 };
 
 /* What reading and writing can come to. */
 enum transfer {
-	TRANSFER_SOME,	/* bytes were moved; there may be more */
-	TRANSFER_AGAIN,	/* not now: the loop will say when */
-	TRANSFER_END,	/* read: the client has shut its side */
-	TRANSFER_GONE,	/* the connection is broken */
+	TRANSFER_SOME, /* bytes were moved; there may be more */
+	TRANSFER_AGAIN, /* not now: the loop will say when */
+	TRANSFER_END, /* read: the client has shut its side */
+	TRANSFER_GONE, /* the connection is broken */
 };
 
 /*
- * Reads once into c->in, taking a buffer if there is none. TRANSFER_AGAIN also when the buffer is full. A short read
- * means that there was no more: *drained is then set.
+ * Reads once into c->in, taking a buffer if there is none. TRANSFER_AGAIN also when the buffer is
+ * full. A short read means that there was no more: *drained is then set.
  */
 enum transfer connection_read(struct connection *c, bool *drained);
 
@@ -83,8 +91,8 @@ void connection_set_state(struct connection *c, enum connection_state state);
 void connection_deadline(struct connection *c, int64_t ms_from_now);
 
 /*
- * Ends it after an answer: shuts our side, reads away what comes until the client closes. With clean true the client has said
- * that it sends no more, and it is closed at once.
+ * Ends it after an answer: shuts our side, reads away what comes until the client closes. With
+ * clean true the client has said that it sends no more, and it is closed at once.
  */
 void connection_finish(struct connection *c, bool clean);
 

@@ -1,8 +1,8 @@
 /*
  * echo: sends back what comes. The service to copy: it shows each call that a service answers.
  *
- * A connection is owed every byte that it sent. It reads until the client shuts its side, writes all of that, and ends.
- * A client that is silent for `idle` has had its answer, and is closed.
+ * A connection is owed every byte that it sent. It reads until the client shuts its side, writes
+ * all of that, and ends. A client that is silent for `idle` has had its answer, and is closed.
  */
 #include <stddef.h>
 #include <unistd.h>
@@ -22,13 +22,13 @@ struct echo {
 };
 
 static const struct directive echo_directives[] = {
-	{.name = "idle",
-	    .type = DIRECTIVE_DURATION,
-	    .offset = offsetof(struct echo_options, idle),
-	    .min = 10,
-	    .max = INT64_C(86400000),
-	    .initial = "10s"},
-	{.name = NULL},
+    {.name = "idle",
+	.type = DIRECTIVE_DURATION,
+	.offset = offsetof(struct echo_options, idle),
+	.min = 10,
+	.max = INT64_C(86400000),
+	.initial = "10s"},
+    {.name = NULL},
 };
 
 static const struct echo_options *options_of(const struct connection *c)
@@ -105,15 +105,15 @@ static void echo_refuse(int fd)
 }
 
 const struct service echo_service = {
-	.kind =
-	    {
-		.name = "echo",
-		.summary = "sends back what it is sent",
-		.directives = echo_directives,
-		.options_size = sizeof(struct echo_options),
-	    },
-	.open = echo_open,
-	.ready = echo_ready,
-	.expire = echo_expire,
-	.refuse = echo_refuse,
+    .kind =
+	{
+	    .name = "echo",
+	    .summary = "sends back what it is sent",
+	    .directives = echo_directives,
+	    .options_size = sizeof(struct echo_options),
+	},
+    .open = echo_open,
+    .ready = echo_ready,
+    .expire = echo_expire,
+    .refuse = echo_refuse,
 };

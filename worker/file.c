@@ -18,7 +18,7 @@
 #define SETTLED_SECONDS 2 /* a file changed more lately than this is not kept */
 
 struct file_cached {
-	uint32_t hash;		/* 0: vacant */
+	uint32_t hash; /* 0: vacant */
 	uint16_t fields_length;
 	struct identity identity;
 	char path[CACHED_PATH_MAX];
@@ -51,8 +51,8 @@ void root_close(struct root *root)
 
 int root_start(struct root *root)
 {
-	void *memory = mmap(NULL, FILE_CACHE_SLOTS * sizeof(struct file_cached), PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *memory = mmap(NULL, FILE_CACHE_SLOTS * sizeof(struct file_cached),
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return -1;
@@ -61,8 +61,9 @@ int root_start(struct root *root)
 }
 
 /*
- * Now and then: does the root's path lead to another folder by now? A path that this user may not follow keeps
- * the folder that the master opened; one that is gone keeps it too, and serves what is left of it: nothing.
+ * Now and then: does the root's path lead to another folder by now? A path that this user may not
+ * follow keeps the folder that the master opened; one that is gone keeps it too, and serves what is
+ * left of it: nothing.
  */
 static void look_after(struct root *root, int64_t now)
 {
@@ -72,7 +73,8 @@ static void look_after(struct root *root, int64_t now)
 	if (now - root->checked_at < ROOT_CHECK_MS)
 		return;
 	root->checked_at = now;
-	if (stat(root->path, &info) == -1 || (info.st_dev == root->device && info.st_ino == root->inode))
+	if (stat(root->path, &info) == -1 ||
+	    (info.st_dev == root->device && info.st_ino == root->inode))
 		return;
 	if (root_open(&fresh, root->path) == -1)
 		return;
@@ -87,11 +89,11 @@ static void look_after(struct root *root, int64_t now)
 static struct identity identity_of(const struct stat *info)
 {
 	return (struct identity){
-		.device = info->st_dev,
-		.inode = info->st_ino,
-		.size = info->st_size,
-		.modified = info->st_mtim,
-		.changed = info->st_ctim,
+	    .device = info->st_dev,
+	    .inode = info->st_ino,
+	    .size = info->st_size,
+	    .modified = info->st_mtim,
+	    .changed = info->st_ctim,
 	};
 }
 
@@ -102,8 +104,9 @@ static bool same_time(struct timespec a, struct timespec b)
 
 static bool is_same(const struct stat *info, const struct identity *known)
 {
-	return info->st_ino == known->inode && info->st_dev == known->device && info->st_size == known->size &&
-	    same_time(info->st_mtim, known->modified) && same_time(info->st_ctim, known->changed);
+	return info->st_ino == known->inode && info->st_dev == known->device &&
+	    info->st_size == known->size && same_time(info->st_mtim, known->modified) &&
+	    same_time(info->st_ctim, known->changed);
 }
 
 /* FNV-1a; never 0, which is a vacant place. */
@@ -130,7 +133,8 @@ static bool find_cached(const struct root *root, const char *path, struct file *
 
 	if (cached->hash != hash || strcmp(cached->path, path) != 0)
 		return false;
-	/* A link may lead elsewhere by now, even out of the root: then it is another file, and not this one. */
+	/* A link may lead elsewhere by now, even out of the root: then it is another file, and not
+	 * this one. */
 	if (fstatat(root->fd, path, &info, 0) == -1 || !is_same(&info, &cached->identity)) {
 		cached->hash = 0;
 		return false;
@@ -156,7 +160,8 @@ static void keep(const struct root *root, const char *path, struct file *file)
 	    time(NULL) - file->identity.modified.tv_sec <= SETTLED_SECONDS)
 		return;
 	cached->hash = 0;
-	if (pread(file->fd, cached->body, sizeof cached->body, 0) != (ssize_t)file->size || !file_is_same(file->fd, &file->identity))
+	if (pread(file->fd, cached->body, sizeof cached->body, 0) != (ssize_t)file->size ||
+	    !file_is_same(file->fd, &file->identity))
 		return;
 	memcpy(cached->path, path, length + 1);
 	memcpy(cached->fields, file->fields, file->fields_length);
@@ -174,7 +179,8 @@ static void make_fields(struct file *file, const char *name)
 	int n;
 
 	/* Never later than the Date of the answer (RFC 9110, 8.8.2.1); such a file is not kept. */
-	date_format(file->identity.modified.tv_sec < now ? file->identity.modified.tv_sec : now, date);
+	date_format(
+	    file->identity.modified.tv_sec < now ? file->identity.modified.tv_sec : now, date);
 	n = snprintf(file->fields_made, sizeof file->fields_made,
 	    "Content-Type: %s\r\nContent-Length: %llu\r\nLast-Modified: %.*s\r\n", path_type(name),
 	    (unsigned long long)file->size, DATE_LENGTH, date);
@@ -220,10 +226,22 @@ static int open_file(const struct root *root, const char *path, struct file *fil
 	return 0;
 }
 
+/* Whether a folder is there. A root that was removed is still open, and is not there. */
+static bool is_folder(const struct root *root, const char *path)
+{
+	int fd = system_open_beneath(root->fd, path);
+	struct stat info;
+	bool is = fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) && info.st_nlink > 0;
+
+	fd_close(&fd);
+	return is;
+}
+
 int file_find(struct root *root, const char *path, bool folder, const char *index, int64_t now,
     struct file *file)
 {
 	char joined[PATH_MAX];
+	const char *wanted = path;
 	int status;
 
 	file->fd = -1;
@@ -233,21 +251,15 @@ int file_find(struct root *root, const char *path, bool folder, const char *inde
 
 		if (n >= (int)sizeof joined)
 			return 404;
+		wanted = joined;
 	}
-	if (find_cached(root, folder ? joined : path, file))
+	if (find_cached(root, wanted, file))
 		return 0;
-	status = open_file(root, folder ? joined : path, file);
+	status = open_file(root, wanted, file);
 	if (status == 0)
-		keep(root, folder ? joined : path, file);
-	/* A folder is there, but it has no index to show. A root that was removed is still open, and is not there. */
-	if (folder && status == 404) {
-		int fd = system_open_beneath(root->fd, path);
-		struct stat info;
-
-		if (fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) && info.st_nlink > 0)
-			status = 403;
-		fd_close(&fd);
-	}
+		keep(root, wanted, file);
+	if (folder && status == 404 && is_folder(root, path))
+		return 403; /* it is there, but has no index to show */
 	return folder && status == 301 ? 403 : status;
 }
 
@@ -255,6 +267,8 @@ bool file_is_same(int fd, const struct identity *identity)
 {
 	struct stat info;
 
-	/* Not ctime: it also moves when a new file is renamed over this one, whose bytes are still those that are sent. */
-	return fstat(fd, &info) == 0 && info.st_size == identity->size && same_time(info.st_mtim, identity->modified);
+	/* Not ctime: it also moves when a new file is renamed over this one, whose bytes are still
+	 * those that are sent. */
+	return fstat(fd, &info) == 0 && info.st_size == identity->size &&
+	    same_time(info.st_mtim, identity->modified);
 }

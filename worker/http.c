@@ -1,12 +1,12 @@
 /*
- * http: serves a folder. Reads heads with the pure parser, finds files, and writes answers; one read and one write for
- * a small file.
+ * http: serves a folder. Reads heads with the pure parser, finds files, and writes answers; one
+ * read and one write for a small file.
  *
  *   HEAD ──whole head──► BODY ──body read away──► ANSWER ──sent──► HEAD, or the end
  *
- *   HEAD    waits for a request. Answers to pipelined requests gather in the output buffer and are sent before waiting.
- *   BODY    reads away a request's body, of which there is a limit.
- *   ANSWER  sends a file that does not fit into the buffer. The head stays in the input buffer for the access log.
+ *   HEAD    waits for a request. Answers to pipelined requests gather in the output buffer and are
+ * sent before waiting. BODY    reads away a request's body, of which there is a limit. ANSWER sends
+ * a file that does not fit into the buffer. The head stays in the input buffer for the access log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,28 +31,34 @@
 #include "worker.h"
 
 #define KEEPALIVE_EXTRA_MS 1000 /* kept longer than promised, for what is on its way */
-#define SEND_MAX (512 * 1024)	/* of a file in one go, so that one client does not hold the others */
-#define HEADER_MAX 12288	/* leaves room in a buffer to read a body behind the head */
-#define PIECE (128 * 1024)	/* of a file, read and sent at once */
-#define STEPS_MAX 256		/* of one connection in one go, after which it reads no more before the others had theirs */
+#define SEND_MAX                                                                                   \
+	(512 * 1024) /* of a file in one go, so that one client does not hold the others           \
+		      */
+#define HEADER_MAX 12288 /* leaves room in a buffer to read a body behind the head */
+#define PIECE (128 * 1024) /* of a file, read and sent at once */
+#define STEPS_MAX                                                                                  \
+	256 /* of one connection in one go, after which it reads no more before the others had     \
+	       theirs */
 
-/* What the output buffer must have room for before a request is answered: a page, or the head of a file with all of it. */
+/* What the output buffer must have room for before a request is answered: a page, or the head of a
+ * file with all of it. */
 #define FILE_HEAD_MAX 512
 #define ANSWER_MAX (FILE_HEAD_MAX + FILE_CACHED_MAX)
-_Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX && ANSWER_MAX <= sizeof((struct buffer *)0)->bytes, "an answer has no room");
+_Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX && ANSWER_MAX <= sizeof((struct buffer *)0)->bytes,
+    "an answer has no room");
 
 struct http_options {
 	char *root_path;
 	char *index;
 	int64_t keepalive, header_timeout, send_timeout; /* ms */
-	int64_t max_body, max_header;			 /* bytes */
+	int64_t max_body, max_header; /* bytes */
 	char *access_log_path;
 	int64_t access_log_format;
 	/* What prepare() and start() open. */
 	struct root root;
-	int access_fd;			/* 1 + descriptor, so that zero is none */
-	struct access_log *access_log;	/* NULL: off */
-	char promise[80];		/* the fields that keep a connection */
+	int access_fd; /* 1 + descriptor, so that zero is none */
+	struct access_log *access_log; /* NULL: off */
+	char promise[80]; /* the fields that keep a connection */
 	size_t promise_length;
 };
 
@@ -61,16 +67,18 @@ enum http_step { STEP_HEAD, STEP_BODY, STEP_ANSWER };
 struct http {
 	struct request request;
 	enum http_step step;
-	bool last;		/* the connection ends after this answer */
-	bool clean;		/* because the client said so, and has nothing more to send */
-	bool timed;		/* the deadline that is set is that of the head or the body that is being read */
-	uint64_t body_left;	/* BODY: bytes to read away */
-	int file;		/* ANSWER: what is sent, 1 + descriptor so that zero is none */
+	bool last; /* the connection ends after this answer */
+	bool clean; /* because the client said so, and has nothing more to send */
+	bool
+	    timed; /* the deadline that is set is that of the head or the body that is being read */
+	uint64_t body_left; /* BODY: bytes to read away */
+	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	off_t at;
 	uint64_t left, size;
 	struct identity identity; /* of the file when it was opened */
 };
-_Static_assert(sizeof(struct http) <= CONNECTION_PRIVATE, "CONNECTION_PRIVATE is too small for http");
+_Static_assert(
+    sizeof(struct http) <= CONNECTION_PRIVATE, "CONNECTION_PRIVATE is too small for http");
 
 static const char *const access_formats[] = {"common", "combined", NULL};
 
@@ -78,21 +86,45 @@ static const char *const access_formats[] = {"common", "combined", NULL};
 #define AT(member) .offset = offsetof(struct http_options, member)
 
 static const struct directive http_directives[] = {
-	{.name = "root", .type = DIRECTIVE_PATH, AT(root_path)},
-	{.name = "index", .type = DIRECTIVE_STRING, AT(index), .initial = "index.html"},
-	{.name = "keepalive", .type = DIRECTIVE_DURATION, AT(keepalive), .min = 0, .max = DAY_MS, .initial = "5s"},
-	{.name = "header-timeout", .type = DIRECTIVE_DURATION, AT(header_timeout), .min = 10, .max = DAY_MS,
-	    .initial = "10s"},
-	{.name = "send-timeout", .type = DIRECTIVE_DURATION, AT(send_timeout), .min = 10, .max = DAY_MS,
-	    .initial = "30s"},
-	{.name = "max-body", .type = DIRECTIVE_SIZE, AT(max_body), .min = 0, .max = INT64_C(1) << 40,
-	    .initial = "64k"},
-	{.name = "max-header", .type = DIRECTIVE_SIZE, AT(max_header), .min = 256, .max = HEADER_MAX,
-	    .initial = "8k"},
-	{.name = "access-log", .type = DIRECTIVE_PATH, AT(access_log_path)},
-	{.name = "access-log-format", .type = DIRECTIVE_CHOICE, AT(access_log_format), .choices = access_formats,
-	    .initial = "common"},
-	{.name = NULL},
+    {.name = "root", .type = DIRECTIVE_PATH, AT(root_path)},
+    {.name = "index", .type = DIRECTIVE_STRING, AT(index), .initial = "index.html"},
+    {.name = "keepalive",
+	.type = DIRECTIVE_DURATION,
+	AT(keepalive),
+	.min = 0,
+	.max = DAY_MS,
+	.initial = "5s"},
+    {.name = "header-timeout",
+	.type = DIRECTIVE_DURATION,
+	AT(header_timeout),
+	.min = 10,
+	.max = DAY_MS,
+	.initial = "10s"},
+    {.name = "send-timeout",
+	.type = DIRECTIVE_DURATION,
+	AT(send_timeout),
+	.min = 10,
+	.max = DAY_MS,
+	.initial = "30s"},
+    {.name = "max-body",
+	.type = DIRECTIVE_SIZE,
+	AT(max_body),
+	.min = 0,
+	.max = INT64_C(1) << 40,
+	.initial = "64k"},
+    {.name = "max-header",
+	.type = DIRECTIVE_SIZE,
+	AT(max_header),
+	.min = 256,
+	.max = HEADER_MAX,
+	.initial = "8k"},
+    {.name = "access-log", .type = DIRECTIVE_PATH, AT(access_log_path)},
+    {.name = "access-log-format",
+	.type = DIRECTIVE_CHOICE,
+	AT(access_log_format),
+	.choices = access_formats,
+	.initial = "common"},
+    {.name = NULL},
 };
 
 static struct http *http_of(struct connection *c)
@@ -142,7 +174,8 @@ static int http_prepare(void *options, char *why, size_t size)
 	}
 	if (http->access_log_path == NULL)
 		return 0;
-	fd = open(http->access_log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
+	fd = open(http->access_log_path,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
 	if (fd == -1) {
 		snprintf(why, size, "access-log %s: %s", http->access_log_path,
 		    errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
@@ -199,15 +232,15 @@ static void log_access(struct connection *c, int status, uint64_t bytes)
 	if (options_of(c)->access_log == NULL)
 		return;
 	entry = (struct access_entry){
-		.host = address_host(c->peer, host, sizeof host),
-		.status = status,
-		.bytes = bytes,
-		.line = head + r->line.at,
-		.line_length = r->line.length,
-		.referer = head + r->referer.at,
-		.referer_length = r->referer.length,
-		.agent = head + r->user_agent.at,
-		.agent_length = r->user_agent.length,
+	    .host = address_host(c->peer, host, sizeof host),
+	    .status = status,
+	    .bytes = bytes,
+	    .line = head + r->line.at,
+	    .line_length = r->line.length,
+	    .referer = head + r->referer.at,
+	    .referer_length = r->referer.length,
+	    .agent = head + r->user_agent.at,
+	    .agent_length = r->user_agent.length,
 	};
 	access_log_add(c->worker, options_of(c)->access_log, &entry);
 }
@@ -227,8 +260,8 @@ static void next_request(struct connection *c)
 }
 
 /*
- * Whether this answer is the last, and how it says so. A worker that drains closes after the last request that is here
- * already, so that what was pipelined is answered too.
+ * Whether this answer is the last, and how it says so. A worker that drains closes after the last
+ * request that is here already, so that what was pipelined is answered too.
  */
 static struct answer_manner manner_of(struct connection *c)
 {
@@ -236,14 +269,16 @@ static struct answer_manner manner_of(struct connection *c)
 	const struct request *r = &http->request;
 	bool more = c->in != NULL && buffer_length(c->in) > r->head_length;
 
-	/* A body may still come of a client that asked whether to send it, and need not wait to be told. */
+	/* A body may still come of a client that asked whether to send it, and need not wait to be
+	 * told. */
 	http->clean = !r->keep_alive && !r->chunked && !r->expects_continue && !more;
-	if (!r->keep_alive || r->chunked || options_of(c)->keepalive == 0 || (connection_draining(c) && !more))
+	if (!r->keep_alive || r->chunked || options_of(c)->keepalive == 0 ||
+	    (connection_draining(c) && !more))
 		http->last = true;
 	return (struct answer_manner){
-		.promise = http->last ? NULL : options_of(c)->promise,
-		.promise_length = options_of(c)->promise_length,
-		.head = r->method == METHOD_HEAD,
+	    .promise = http->last ? NULL : options_of(c)->promise,
+	    .promise_length = options_of(c)->promise_length,
+	    .head = r->method == METHOD_HEAD,
 	};
 }
 
@@ -257,7 +292,8 @@ static void answer_with_status(struct connection *c, int status)
 	next_request(c);
 }
 
-/* Refuses what cannot be understood: where the next request would begin is unknown, so the connection ends. */
+/* Refuses what cannot be understood: where the next request would begin is unknown, so the
+ * connection ends. */
 static void refuse_request(struct connection *c, int status)
 {
 	http_of(c)->last = true;
@@ -272,7 +308,8 @@ static bool not_modified(const struct connection *c, const struct request *r, ti
 	time_t since;
 
 	return r->if_modified_since.length > 0 && !r->has_none_match &&
-	    date_parse(head_bytes(c) + r->if_modified_since.at, r->if_modified_since.length, time(NULL), &since) == 0 &&
+	    date_parse(head_bytes(c) + r->if_modified_since.at, r->if_modified_since.length,
+		time(NULL), &since) == 0 &&
 	    modified <= since;
 }
 
@@ -290,10 +327,12 @@ static void answer_with_file(struct connection *c, struct file *file)
 		return;
 	}
 	answer_file(c->out, &manner, file->fields, file->fields_length);
-	if (manner.head || file->size == 0 || (file->body != NULL && file->size <= buffer_room(c->out))) {
+	if (manner.head || file->size == 0 ||
+	    (file->body != NULL && file->size <= buffer_room(c->out))) {
 		uint64_t bytes = manner.head ? 0 : file->size;
 
-		memcpy(c->out->bytes + c->out->end, file->body != NULL ? file->body : "", (size_t)bytes);
+		memcpy(c->out->bytes + c->out->end, file->body != NULL ? file->body : "",
+		    (size_t)bytes);
 		c->out->end += (uint32_t)bytes;
 		log_access(c, 200, bytes);
 		next_request(c);
@@ -326,16 +365,19 @@ static void answer_request(struct connection *c)
 		answer_with_status(c, 405);
 		return;
 	}
-	status = path_resolve(head_bytes(c) + r->path.at, r->path.length, path, sizeof path, &folder);
+	status =
+	    path_resolve(head_bytes(c) + r->path.at, r->path.length, path, sizeof path, &folder);
 	if (status == 0)
-		status = file_find(&options->root, path, folder, options->index, c->worker->now, &file);
+		status =
+		    file_find(&options->root, path, folder, options->index, c->worker->now, &file);
 	if (status == 0) {
 		answer_with_file(c, &file);
 	} else if (status == 301) {
 		struct answer_manner manner = manner_of(c);
 		size_t bytes;
 
-		status = answer_redirect(c->out, &manner, path, head_bytes(c) + r->query.at, r->query.length, &bytes);
+		status = answer_redirect(
+		    c->out, &manner, path, head_bytes(c) + r->query.at, r->query.length, &bytes);
 		worker_count_request(c->worker);
 		log_access(c, status, bytes);
 		next_request(c);
@@ -372,7 +414,8 @@ static void wait_for_bytes(struct connection *c, bool begun)
 {
 	connection_rest(c);
 	if (begun) {
-		/* The deadline is for the whole head or body, so it is set when it begins and not again. */
+		/* The deadline is for the whole head or body, so it is set when it begins and not
+		 * again. */
 		if (!http_of(c)->timed)
 			connection_deadline(c, options_of(c)->header_timeout);
 		http_of(c)->timed = true;
@@ -407,7 +450,8 @@ static void begin_answer(struct connection *c)
 	if (r->content_length > (uint64_t)options_of(c)->max_body) {
 		refuse_request(c, 413);
 	} else if (r->content_length > 0) {
-		/* A client that waits to be told to go on is told the answer instead, and then that it was the last. */
+		/* A client that waits to be told to go on is told the answer instead, and then that
+		 * it was the last. */
 		if (r->expects_continue)
 			http->request.keep_alive = false;
 		http->body_left = r->expects_continue ? 0 : r->content_length;
@@ -417,7 +461,8 @@ static void begin_answer(struct connection *c)
 	}
 }
 
-/* Room for a whole answer in the output buffer; what has gathered is sent first if it is in the way. */
+/* Room for a whole answer in the output buffer; what has gathered is sent first if it is in the
+ * way. */
 static bool make_room(struct connection *c)
 {
 	if (c->out != NULL && buffer_room(c->out) < ANSWER_MAX && !flush(c))
@@ -451,8 +496,8 @@ static bool step_head(struct connection *c, bool *drained)
 }
 
 /*
- * Reads away the body of a request. Its bytes follow the head, which stays for the log; the room behind the
- * head is used again and again.
+ * Reads away the body of a request. Its bytes follow the head, which stays for the log; the room
+ * behind the head is used again and again.
  */
 static bool step_body(struct connection *c, bool *drained)
 {
@@ -461,7 +506,8 @@ static bool step_body(struct connection *c, bool *drained)
 	uint64_t here = c->in->end - head_end;
 
 	if (here >= http->body_left) {
-		memmove(c->in->bytes + head_end, c->in->bytes + head_end + http->body_left, here - http->body_left);
+		memmove(c->in->bytes + head_end, c->in->bytes + head_end + http->body_left,
+		    here - http->body_left);
 		c->in->end -= (uint32_t)http->body_left;
 		http->body_left = 0;
 		if (!make_room(c))
@@ -475,9 +521,10 @@ static bool step_body(struct connection *c, bool *drained)
 }
 
 /*
- * Sends a piece of a file: reads it, and looks only then whether the file is still what it was, so that all that is ever
- * sent is of one state of it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change what
- * was sent already. Returns how much was sent, 0 when the file is not what it was, or -1 with errno of send(2).
+ * Sends a piece of a file: reads it, and looks only then whether the file is still what it was, so
+ * that all that is ever sent is of one state of it. Not with sendfile(2), which queues the file's
+ * own pages: a rewrite in place would change what was sent already. Returns how much was sent, 0
+ * when the file is not what it was, or -1 with errno of send(2).
  */
 static ssize_t send_piece(struct connection *c)
 {
@@ -540,7 +587,8 @@ static void http_ready(struct connection *c, unsigned events)
 
 	(void)events;
 	for (int steps = 0; on; steps++) {
-		/* A client that sends faster than it is answered: what it has sent is still there in the next turn. */
+		/* A client that sends faster than it is answered: what it has sent is still there
+		 * in the next turn. */
 		if (steps >= STEPS_MAX)
 			drained = true;
 		if (http->last && http->step == STEP_HEAD) {
@@ -610,22 +658,22 @@ static void http_refuse(int fd)
 }
 
 const struct service http_service = {
-	.kind =
-	    {
-		.name = "http",
-		.summary = "serves a folder",
-		.scheme = "http",
-		.directives = http_directives,
-		.options_size = sizeof(struct http_options),
-		.argument = "root",
-		.check = http_check,
-		.prepare = http_prepare,
-		.release = http_release,
-	    },
-	.start = http_start,
-	.open = http_open,
-	.ready = http_ready,
-	.expire = http_expire,
-	.refuse = http_refuse,
-	.close = http_close,
+    .kind =
+	{
+	    .name = "http",
+	    .summary = "serves a folder",
+	    .scheme = "http",
+	    .directives = http_directives,
+	    .options_size = sizeof(struct http_options),
+	    .argument = "root",
+	    .check = http_check,
+	    .prepare = http_prepare,
+	    .release = http_release,
+	},
+    .start = http_start,
+    .open = http_open,
+    .ready = http_ready,
+    .expire = http_expire,
+    .refuse = http_refuse,
+    .close = http_close,
 };

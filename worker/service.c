@@ -4,9 +4,9 @@
 #include <string.h>
 
 const struct service_kind *const service_kinds[] = {
-	&http_service.kind,
-	&echo_service.kind,
-	NULL,
+    &http_service.kind,
+    &echo_service.kind,
+    NULL,
 };
 
 const struct service_kind *service_kind_find(const char *name)

@@ -1,9 +1,10 @@
 /*
- * What a service is: a file in worker/ and a row in service.c. It sees a connection and whether the worker drains; it
- * never sees the master. echo.c is the one to copy.
+ * What a service is: a file in worker/ and a row in service.c. It sees a connection and whether the
+ * worker drains; it never sees the master. echo.c is the one to copy.
  *
- * Each call is made from the loop, with the connection's slot; a service answers for itself when it waits, by
- * connection_want and connection_deadline, and ends the connection with connection_finish or connection_close.
+ * Each call is made from the loop, with the connection's slot; a service answers for itself when it
+ * waits, by connection_want and connection_deadline, and ends the connection with connection_finish
+ * or connection_close.
  */
 #ifndef LASTCALL_SERVICE_H
 #define LASTCALL_SERVICE_H
@@ -14,7 +15,8 @@
 struct service {
 	struct service_kind kind; /* first, so that a kind is its service */
 
-	/* Once in each worker, before the first connection, as the worker's user. 0, or -1 with why. May be NULL. */
+	/* Once in each worker, before the first connection, as the worker's user. 0, or -1 with
+	 * why. May be NULL. */
 	int (*start)(struct worker *worker, void *options, char *why, size_t size);
 
 	/* A connection was accepted, and may have sent bytes already. */
@@ -26,7 +28,8 @@ struct service {
 	/* The deadline is over. */
 	void (*expire)(struct connection *c);
 
-	/* There is no room for this one: says so if the protocol can, without waiting. The caller closes it. */
+	/* There is no room for this one: says so if the protocol can, without waiting. The caller
+	 * closes it. */
 	void (*refuse)(int fd);
 
 	/* The connection ends: gives back what it holds beyond its buffers. May be NULL. */

@@ -1,6 +1,6 @@
 /*
- * The loop of a worker and its phases; see worker.h. One turn: wait, serve what is ready, run the timers, do what the
- * phase asks for.
+ * The loop of a worker and its phases; see worker.h. One turn: wait, serve what is ready, run the
+ * timers, do what the phase asks for.
  */
 #include "worker.h"
 
@@ -38,7 +38,8 @@ void worker_count_request(struct worker *worker)
 		ask_for_successor(worker);
 }
 
-/* Up to an eighth is taken off, a different part in each worker, so that not all are replaced at once. */
+/* Up to an eighth is taken off, a different part in each worker, so that not all are replaced at
+ * once. */
 static uint64_t jittered(int64_t max_requests)
 {
 	uint64_t most = (uint64_t)max_requests;
@@ -51,7 +52,8 @@ static uint64_t jittered(int64_t max_requests)
 
 static void become_orphan(struct worker *worker)
 {
-	log_write(worker->log, LOG_ERROR, "worker %u (pid %ld): the master died; closing its listeners and draining",
+	log_write(worker->log, LOG_ERROR,
+	    "worker %u (pid %ld): the master died; closing its listeners and draining",
 	    worker->from->slot, (long)getpid());
 	set_phase(worker, PHASE_ORPHANED);
 	worker->grace_ends = worker->now + worker->config->grace;
@@ -113,7 +115,8 @@ static void channel_ready(struct watch *watch, unsigned events)
 	}
 	if (got == 0)
 		return;
-	/* The master has died. The drain pipe says so too, unless it had ended before, by an order. */
+	/* The master has died. The drain pipe says so too, unless it had ended before, by an order.
+	 */
 	loop_watch(worker->loop, watch, 0);
 	worker->master_gone = true;
 }
@@ -171,7 +174,8 @@ static void run(struct worker *worker)
 		if (is_done(worker))
 			return;
 		next = clock_earlier(next, worker->now + BEAT_MS);
-		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0, &worker->now) == -1)
+		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0,
+			&worker->now) == -1)
 			log_write(worker->log, LOG_ERROR, "worker %u: waiting for events: %s",
 			    worker->from->slot, strerror(errno));
 		atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
@@ -187,7 +191,8 @@ static int start_services(struct worker *worker, char *why, size_t size)
 		const struct service *service = service_of(at->kind);
 		char reason[256];
 
-		if (service->start != NULL && service->start(worker, at->options, reason, sizeof reason) == -1) {
+		if (service->start != NULL &&
+		    service->start(worker, at->options, reason, sizeof reason) == -1) {
 			snprintf(why, size, "service %s: %s", at->name, reason);
 			return -1;
 		}
@@ -196,15 +201,16 @@ static int start_services(struct worker *worker, char *why, size_t size)
 }
 
 /*
- * Opens all that is open before the first connection. Returns 0, or an exit status with why: what the system lacks now it
- * may have later, and what a service cannot start with it never can.
+ * Opens all that is open before the first connection. Returns 0, or an exit status with why: what
+ * the system lacks now it may have later, and what a service cannot start with it never can.
  */
 static int open_all(struct worker *worker, char *why, size_t size)
 {
 	const struct handover *from = worker->from;
 
 	wheel_init(&worker->wheel, worker->now);
-	worker->loop = loop_open((size_t)worker->config->max_connections + from->listeners_count + 64);
+	worker->loop =
+	    loop_open((size_t)worker->config->max_connections + from->listeners_count + 64);
 	if (worker->loop == NULL || connections_open(worker) == -1 ||
 	    loop_watch(worker->loop, &worker->drain, LOOP_READ) == -1 ||
 	    loop_watch(worker->loop, &worker->channel, LOOP_READ) == -1 ||
@@ -226,25 +232,27 @@ static void say_last_words(const struct worker *worker)
 {
 	const struct slot *self = worker->self;
 
-	log_write(worker->log, LOG_NOTICE, "worker %u (pid %ld): drained without the master: %llu answered, "
-	    "%llu of them from the queue, %llu cut", worker->from->slot, (long)getpid(),
-	    (unsigned long long)slot_read(&self->answered), (unsigned long long)slot_read(&self->queued),
+	log_write(worker->log, LOG_NOTICE,
+	    "worker %u (pid %ld): drained without the master: %llu answered, "
+	    "%llu of them from the queue, %llu cut",
+	    worker->from->slot, (long)getpid(), (unsigned long long)slot_read(&self->answered),
+	    (unsigned long long)slot_read(&self->queued),
 	    (unsigned long long)slot_read(&self->cut));
 }
 
 int worker_run(const struct handover *handover)
 {
 	struct worker worker = {
-		.from = handover,
-		.config = handover->config,
-		.log = handover->log,
-		.self = &handover->scoreboard->slots[handover->slot],
-		.now = clock_ms(),
-		.drain = {.fd = handover->drain, .ready = drain_ready},
-		.channel = {.fd = handover->channel, .ready = channel_ready},
-		.bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
-		.requests_left = jittered(handover->config->max_requests),
-		.reserve = -1,
+	    .from = handover,
+	    .config = handover->config,
+	    .log = handover->log,
+	    .self = &handover->scoreboard->slots[handover->slot],
+	    .now = clock_ms(),
+	    .drain = {.fd = handover->drain, .ready = drain_ready},
+	    .channel = {.fd = handover->channel, .ready = channel_ready},
+	    .bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
+	    .requests_left = jittered(handover->config->max_requests),
+	    .reserve = -1,
 	};
 	char why[384];
 	int status;
@@ -252,7 +260,8 @@ int worker_run(const struct handover *handover)
 	atomic_store(&worker.self->state, SLOT_STARTING);
 	status = open_all(&worker, why, sizeof why);
 	if (status != 0) {
-		log_write(worker.log, LOG_ERROR, "worker %u: cannot start: %s", handover->slot, why);
+		log_write(
+		    worker.log, LOG_ERROR, "worker %u: cannot start: %s", handover->slot, why);
 		return status;
 	}
 	atomic_store(&worker.self->beat, worker.now);

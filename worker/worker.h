@@ -1,15 +1,17 @@
 /*
- * A worker: accepts on the shared listeners, carries its connections, and ends when it is told to and has nothing left.
+ * A worker: accepts on the shared listeners, carries its connections, and ends when it is told to
+ * and has nothing left.
  *
  *   SERVING ──RETIRE────────────► RETIRING ──┐
  *      │                                     ├──nothing open──► exit
  *      ├──end of the drain pipe──► STOPPING ─┤
- *      └──…with no order said────► ORPHANED ─┘        (and from STOPPING, when the master dies in mid-stop)
- *                        any ──ORDER_CUT, or its grace──► CUTTING ──► exit
+ *      └──…with no order said────► ORPHANED ─┘        (and from STOPPING, when the master dies in
+ * mid-stop) any ──ORDER_CUT, or its grace──► CUTTING ──► exit
  *
- *   RETIRING  A successor has the listeners. This one leaves them after a last look, and finishes what it has.
- *   STOPPING  The listeners close. It accepts until the words say that they are released.
- *   ORPHANED  The master died without a word: the same, but this worker and its siblings close them by themselves.
+ *   RETIRING  A successor has the listeners. This one leaves them after a last look, and finishes
+ * what it has. STOPPING  The listeners close. It accepts until the words say that they are
+ * released. ORPHANED  The master died without a word: the same, but this worker and its siblings
+ * close them by themselves.
  */
 #ifndef LASTCALL_WORKER_H
 #define LASTCALL_WORKER_H
@@ -32,24 +34,25 @@ enum worker_phase { PHASE_SERVING, PHASE_RETIRING, PHASE_STOPPING, PHASE_ORPHANE
 
 /* Whether an acceptor is polled, and why not. */
 enum acceptor_state {
-	ACCEPTOR_IN,		/* polled */
-	ACCEPTOR_DEFERRED,	/* a sibling has fewer connections and was told; back in a few milliseconds */
-	ACCEPTOR_PAUSED,	/* accept ran out of something; back in 100 ms */
-	ACCEPTOR_FULL,		/* no room; back when there is */
-	ACCEPTOR_RELEASED,	/* our copy is closed */
+	ACCEPTOR_IN, /* polled */
+	ACCEPTOR_DEFERRED, /* a sibling has fewer connections and was told; back in a few
+			      milliseconds */
+	ACCEPTOR_PAUSED, /* accept ran out of something; back in 100 ms */
+	ACCEPTOR_FULL, /* no room; back when there is */
+	ACCEPTOR_RELEASED, /* our copy is closed */
 };
 
 /* One listener of this worker. */
 struct acceptor {
-	struct watch watch;		/* its fd is our copy */
+	struct watch watch; /* its fd is our copy */
 	struct worker *worker;
 	const struct handover_listener *from;
 	_Atomic uint64_t *word;
 	enum acceptor_state state;
-	int64_t until;			/* of DEFERRED and PAUSED, ms */
-	int64_t starved_since;		/* when accept first ran out, ms; 0: it works */
-	struct acceptor *next_out;	/* list of those that wait to be put back */
-	struct closing closing;		/* for when we are orphaned */
+	int64_t until; /* of DEFERRED and PAUSED, ms */
+	int64_t starved_since; /* when accept first ran out, ms; 0: it works */
+	struct acceptor *next_out; /* list of those that wait to be put back */
+	struct closing closing; /* for when we are orphaned */
 };
 
 struct access_log;
@@ -62,28 +65,30 @@ struct worker {
 	struct wheel wheel;
 	struct slot *self;
 	enum worker_phase phase;
-	int64_t now;			/* ms: when this turn, or the event at hand, began */
+	int64_t now; /* ms: when this turn, or the event at hand, began */
 
 	struct watch drain, channel, bell;
 
 	struct acceptor *acceptors;
 	size_t acceptors_count, acceptors_open;
-	struct acceptor *out;		/* those that wait to be put back */
-	int64_t *passed_at;		/* by slot: when a wake-up was first passed on to it since its last turn */
-	int reserve;			/* a descriptor to give up when there are none left */
-	int64_t starved_until;		/* ms: accept ran out of something, and none is to be expected to work before */
+	struct acceptor *out; /* those that wait to be put back */
+	int64_t
+	    *passed_at; /* by slot: when a wake-up was first passed on to it since its last turn */
+	int reserve; /* a descriptor to give up when there are none left */
+	int64_t starved_until; /* ms: accept ran out of something, and none is to be expected to
+				  work before */
 
-	struct connection *connections;	/* max of them, touched when first used */
-	union address_socket *peers;	/* of each */
+	struct connection *connections; /* max of them, touched when first used */
+	union address_socket *peers; /* of each */
 	struct connection *vacant;
 	size_t max, touched, open;
 	struct buffers buffers;
 
-	uint64_t requests_left;		/* until a successor is asked for; 0: never, or it was */
-	bool enough_due;		/* asking could not be sent yet */
-	bool master_gone;		/* the channel has ended */
-	int64_t grace_ends;		/* of an orphan, ms */
-	struct access_log *unwritten;	/* logs with lines to be written at the end of the turn */
+	uint64_t requests_left; /* until a successor is asked for; 0: never, or it was */
+	bool enough_due; /* asking could not be sent yet */
+	bool master_gone; /* the channel has ended */
+	int64_t grace_ends; /* of an orphan, ms */
+	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
 /* ---- worker.c ---- */
@@ -96,10 +101,12 @@ void worker_count_request(struct worker *worker);
 /* Makes the acceptors of all listeners and polls them. Returns 0, or -1 with errno. */
 int acceptors_open(struct worker *worker);
 
-/* Puts back those whose time has come, or that have room again. Returns when the next one is due. */
+/* Puts back those whose time has come, or that have room again. Returns when the next one is due.
+ */
 int64_t acceptors_return(struct worker *worker);
 
-/* Looks at the words: releases what is to be released. Then tries to accept where `hint` says (scoreboard.h). */
+/* Looks at the words: releases what is to be released. Then tries to accept where `hint` says
+ * (scoreboard.h). */
 void acceptors_look(struct worker *worker, uint32_t hint);
 
 /* For one that retires: leaves the listeners to the others, after a last and bounded look. */

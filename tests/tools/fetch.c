@@ -3,10 +3,11 @@
  *
  *	fetch [-n TRIES] [-c] [-m] [-f FORBIDDEN] [-p MS] [-b BYTES] ADDRESS TARGET
  *
- * -c a connection for each request, else keep-alive; -f a text that no answer may have in it; -p waits so long between the
- * head and the rest; -b the size of its receive buffer. It prints how many answers had which status, and how many bodies
- * of 200 were whole and short, with -m how many whole ones had more than one letter in them (mixed), how many answers were
- * forbidden (leaked), how many connections were reset or ended without an answer (broken). Status 1 if mixed or leaked.
+ * -c a connection for each request, else keep-alive; -f a text that no answer may have in it; -p
+ *waits so long between the head and the rest; -b the size of its receive buffer. It prints how many
+ *answers had which status, and how many bodies of 200 were whole and short, with -m how many whole
+ *ones had more than one letter in them (mixed), how many answers were forbidden (leaked), how many
+ *connections were reset or ended without an answer (broken). Status 1 if mixed or leaked.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -121,7 +122,9 @@ static void try_once(void)
 	field = strcasestr(bytes, "\r\nContent-Length: ");
 	wanted = field != NULL ? strtoul(field + 18, NULL, 10) : 0;
 	if (pause_ms > 0)
-		nanosleep(&(struct timespec){.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_sec = pause_ms / 1000,
+			      .tv_nsec = pause_ms % 1000 * 1000000},
+		    NULL);
 	while (length < head + wanted && more())
 		continue;
 	statuses[status > 0 && status < 600 ? status : 0]++;
@@ -129,7 +132,8 @@ static void try_once(void)
 		judge_body(bytes + head, length - head, wanted);
 	if (forbidden != NULL && memmem(bytes, length, forbidden, strlen(forbidden)) != NULL)
 		leaked++;
-	if (fresh || length < head + wanted || strcasestr(bytes, "\r\nConnection: close\r\n") != NULL)
+	if (fresh || length < head + wanted ||
+	    strcasestr(bytes, "\r\nConnection: close\r\n") != NULL)
 		disconnect();
 }
 
@@ -156,14 +160,17 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (argc - optind != 2 || (colon = strrchr(argv[optind], ':')) == NULL) {
-		fprintf(stderr, "usage: fetch [-n TRIES] [-c] [-m] [-f FORBIDDEN] [-p MS] [-b BYTES] ADDRESS TARGET\n");
+		fprintf(stderr,
+		    "usage: fetch [-n TRIES] [-c] [-m] [-f FORBIDDEN] [-p MS] [-b BYTES] ADDRESS "
+		    "TARGET\n");
 		return 2;
 	}
 	*colon = '\0';
 	address.sin_port = htons((uint16_t)atoi(colon + 1));
 	if (inet_pton(AF_INET, argv[optind], &address.sin_addr) != 1)
 		die("address");
-	snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: fetch\r\n\r\n", argv[optind + 1]);
+	snprintf(
+	    request, sizeof request, "GET %s HTTP/1.1\r\nHost: fetch\r\n\r\n", argv[optind + 1]);
 	bytes = malloc(size);
 	if (bytes == NULL)
 		die("memory");
@@ -173,7 +180,8 @@ int main(int argc, char **argv)
 		if (statuses[i] > 0)
 			printf("status_%d=%llu\n", i, statuses[i]);
 	}
-	printf("whole=%llu\nshort=%llu\nmixed=%llu\nleaked=%llu\nbroken=%llu\n", whole, shorter, mixed, leaked, broken);
+	printf("whole=%llu\nshort=%llu\nmixed=%llu\nleaked=%llu\nbroken=%llu\n", whole, shorter,
+	    mixed, leaked, broken);
 	free(bytes);
 	return mixed > 0 || leaked > 0;
 }

@@ -1,11 +1,13 @@
 /*
- * swap: changes files while somebody serves them, again and again until it is killed or its parent has died.
+ * swap: changes files while somebody serves them, again and again until it is killed or its parent
+ *has died.
  *
  *	swap exchange A B [MS]	two names change places (renameat2 RENAME_EXCHANGE)
- *	swap replace FILE SIZE [MS]	a new file full of one letter is renamed over it, a and b by turns
- *	swap truncate FILE SIZE [MS]	cut to nothing and filled again, all with the letter a
+ *	swap replace FILE SIZE [MS]	a new file full of one letter is renamed over it, a and b by
+ *turns swap truncate FILE SIZE [MS]	cut to nothing and filled again, all with the letter a
  *
- * MS is the pause between two changes. It writes a byte to standard output when the first change is done.
+ * MS is the pause between two changes. It writes a byte to standard output when the first change is
+ *done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +58,8 @@ int main(int argc, char **argv)
 	snprintf(fresh, sizeof fresh, "%s.new", argc > 2 ? argv[2] : "");
 	for (unsigned long turn = 0;; turn++) {
 		if (strcmp(how, "exchange") == 0) {
-			if (syscall(SYS_renameat2, AT_FDCWD, argv[2], AT_FDCWD, argv[3], EXCHANGE) == -1)
+			if (syscall(SYS_renameat2, AT_FDCWD, argv[2], AT_FDCWD, argv[3],
+				EXCHANGE) == -1)
 				die("renameat2");
 		} else if (strcmp(how, "replace") == 0) {
 			fill(fresh, turn % 2 ? 'b' : 'a', size);
@@ -65,12 +68,15 @@ int main(int argc, char **argv)
 		} else if (strcmp(how, "truncate") == 0) {
 			fill(argv[2], 'a', size);
 		} else {
-			fprintf(stderr, "usage: swap exchange A B [MS] | replace|truncate FILE SIZE [MS]\n");
+			fprintf(stderr,
+			    "usage: swap exchange A B [MS] | replace|truncate FILE SIZE [MS]\n");
 			return 2;
 		}
 		if (turn == 0 && write(STDOUT_FILENO, "\n", 1) != 1)
 			die("ready");
 		if (pause > 0)
-			nanosleep(&(struct timespec){.tv_sec = pause / 1000, .tv_nsec = pause % 1000 * 1000000}, NULL);
+			nanosleep(&(struct timespec){.tv_sec = pause / 1000,
+				      .tv_nsec = pause % 1000 * 1000000},
+			    NULL);
 	}
 }

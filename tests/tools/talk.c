@@ -1,13 +1,15 @@
 /*
- * talk: a raw client that says exactly what it is told, byte by byte if need be, and tells how its connections ended.
+ * talk: a raw client that says exactly what it is told, byte by byte if need be, and tells how its
+ *connections ended.
  *
  *	talk [-q] [-c CONNECTIONS] [-n ROUNDS] [-t MS] ADDRESS STEP…
  *
- * Each of -c clients opens a connection, goes through the steps and closes it, -n times. It reads all the time but where
- * a step says otherwise. When everything is sent or the server has closed, the connection is done. With one connection
- * what was received goes to standard output, unless -q. The counters go to standard error, with -q to standard output:
- * how the connections ended (eof: the server closed; reset; timeout: after -t; done: the steps were through; refused),
- * answers by status, bytes, and the shortest and the longest time that a connection took.
+ * Each of -c clients opens a connection, goes through the steps and closes it, -n times. It reads
+ *all the time but where a step says otherwise. When everything is sent or the server has closed,
+ *the connection is done. With one connection what was received goes to standard output, unless -q.
+ *The counters go to standard error, with -q to standard output: how the connections ended (eof: the
+ *server closed; reset; timeout: after -t; done: the steps were through; refused), answers by
+ *status, bytes, and the shortest and the longest time that a connection took.
  *
  * C escapes (\r \n \t \\ \xHH) in the texts of steps are read as such.
  */
@@ -38,18 +40,18 @@ static const struct {
 	bool number, text; /* "name:NUMBER:TEXT", each where it is taken */
 	const char *help;
 } verbs[] = {
-	[SEND] = {"send", false, true, "send TEXT in one write"},
-	[FILL] = {"fill", true, true, "send TEXT so many times"},
-	[RANDOM] = {"random", true, false, "send so many random bytes"},
-	[DRIP] = {"drip", true, true, "send TEXT, one byte each NUMBER ms"},
-	[FLOOD] = {"flood", true, true, "send TEXT again and again for NUMBER ms"},
-	[WAIT] = {"wait", true, false, "wait NUMBER ms"},
-	[DEAF] = {"deaf", false, false, "read nothing until a step that reads"},
-	[READ] = {"read", false, false, "read until the server closes"},
-	[SIP] = {"sip", true, false, "read a KiB each NUMBER ms, until the server closes"},
-	[UNTIL] = {"until", false, true, "read until TEXT has come"},
-	[HALF] = {"half", false, false, "shut the sending side"},
-	[RESET] = {"reset", false, false, "close with a reset"},
+    [SEND] = {"send", false, true, "send TEXT in one write"},
+    [FILL] = {"fill", true, true, "send TEXT so many times"},
+    [RANDOM] = {"random", true, false, "send so many random bytes"},
+    [DRIP] = {"drip", true, true, "send TEXT, one byte each NUMBER ms"},
+    [FLOOD] = {"flood", true, true, "send TEXT again and again for NUMBER ms"},
+    [WAIT] = {"wait", true, false, "wait NUMBER ms"},
+    [DEAF] = {"deaf", false, false, "read nothing until a step that reads"},
+    [READ] = {"read", false, false, "read until the server closes"},
+    [SIP] = {"sip", true, false, "read a KiB each NUMBER ms, until the server closes"},
+    [UNTIL] = {"until", false, true, "read until TEXT has come"},
+    [HALF] = {"half", false, false, "shut the sending side"},
+    [RESET] = {"reset", false, false, "close with a reset"},
 };
 
 enum end { EOF_SEEN, WAS_RESET, TIMED_OUT, WAS_DONE, WAS_REFUSED, ENDS };
@@ -120,7 +122,10 @@ static char *unescape(const char *text, size_t *length)
 			text += 1 + taken;
 			continue;
 		}
-		out[n++] = (char)(*text == 'r' ? '\r' : *text == 'n' ? '\n' : *text == 't' ? '\t' : *text);
+		out[n++] = (char)(*text == 'r' ? '\r'
+			: *text == 'n'         ? '\n'
+			: *text == 't'         ? '\t'
+					       : *text);
 		text += *text != '\0';
 	}
 	*length = n;
@@ -147,7 +152,8 @@ static void add_step(const char *word)
 	const char *at = word + length;
 	char *end;
 
-	while (verb < count && (strlen(verbs[verb].name) != length || strncmp(verbs[verb].name, word, length) != 0))
+	while (verb < count &&
+	    (strlen(verbs[verb].name) != length || strncmp(verbs[verb].name, word, length) != 0))
 		verb++;
 	if (verb == count || steps_count == STEPS_MAX)
 		die("no such step, or too many", word);
@@ -227,7 +233,8 @@ static void count_statuses(const struct client *c)
 
 	if (c->length > 0)
 		end += c->length;
-	while (at != NULL && end - at > 12 && (at = memmem(at, (size_t)(end - at), "HTTP/1.1 ", 9)) != NULL) {
+	while (at != NULL && end - at > 12 &&
+	    (at = memmem(at, (size_t)(end - at), "HTTP/1.1 ", 9)) != NULL) {
 		unsigned status = (unsigned)atoi(at + 9);
 
 		if (status < 600)
@@ -313,7 +320,8 @@ static bool transmit_random(struct client *c, size_t length)
 	size_t n = length < sizeof bytes ? length : sizeof bytes;
 
 	for (size_t i = 0; i < n; i++) {
-		c->random = c->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		c->random =
+		    c->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 		bytes[i] = (char)(c->random >> 56);
 	}
 	return transmit(c, bytes, n);
@@ -438,7 +446,8 @@ static void run(int count)
 				continue;
 			}
 			alive++;
-			polled[i].events = (short)((c->deaf ? 0 : POLLIN) | (c->blocked ? POLLOUT : 0));
+			polled[i].events =
+			    (short)((c->deaf ? 0 : POLLIN) | (c->blocked ? POLLOUT : 0));
 			/* A deaf one would be told of the end of its connection for ever. */
 			if (c->deaf && !c->blocked)
 				polled[i].fd = -1;
@@ -468,7 +477,8 @@ static void report(FILE *out)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: talk [-q] [-c CONNECTIONS] [-n ROUNDS] [-t MS] ADDRESS STEP…\nsteps:\n");
+	fprintf(stderr,
+	    "usage: talk [-q] [-c CONNECTIONS] [-n ROUNDS] [-t MS] ADDRESS STEP…\nsteps:\n");
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
 		fprintf(stderr, "  %s%s%s: %s\n", verbs[i].name, verbs[i].number ? ":NUMBER" : "",
 		    verbs[i].text ? ":TEXT" : "", verbs[i].help);
@@ -503,7 +513,8 @@ int main(int argc, char **argv)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	for (int i = 0; i < count; i++)
-		clients[i] = (struct client){.fd = -1, .rounds = rounds, .random = (uint64_t)i * 77 + (uint64_t)getpid()};
+		clients[i] = (struct client){
+		    .fd = -1, .rounds = rounds, .random = (uint64_t)i * 77 + (uint64_t)getpid()};
 	run(count);
 	if (!quiet && count == 1 && clients[0].length > 0)
 		fwrite(clients[0].got, 1, clients[0].length, stdout);
