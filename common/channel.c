@@ -9,7 +9,7 @@ int channel_send(int fd, enum channel_type type, uint32_t index)
 {
 	struct channel_message message = {.type = type, .index = index};
 
-	return send(fd, &message, sizeof message, MSG_NOSIGNAL) == -1 ? -1 : 0;
+	return send(fd, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 ? -1 : 0;
 }
 
 int channel_receive(int fd, struct channel_message *message)
@@ -18,7 +18,7 @@ int channel_receive(int fd, struct channel_message *message)
 	ssize_t n;
 
 	do {
-		n = recv(fd, &got, sizeof got, 0);
+		n = recv(fd, &got, sizeof got, MSG_DONTWAIT);
 	} while (n == -1 && errno == EINTR);
 	if (n == -1 && errno == EAGAIN)
 		return 0;

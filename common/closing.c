@@ -16,6 +16,13 @@
 #define LOOK_MS 1 /* between looks; */
 #define LOOK_LATER_MS 10 /* once it has taken longer than 100 ms */
 
+const char *gate_way_name(enum gate_way way)
+{
+	static const char *const names[] = {"none", "SYN filter", "TTL", "backlog", "shutdown"};
+
+	return names[way];
+}
+
 static void set_state(struct closing *closing, enum closing_state state, int64_t now)
 {
 	closing->state = state;
@@ -136,4 +143,16 @@ int closing_force(struct closing *closing)
 	queued = gate_queue(closing->fd, closing->kind);
 	release(closing, 0);
 	return queued > 0 ? queued : 0;
+}
+
+void closing_restate(struct closing *closing)
+{
+	static const uint64_t words[] = {
+	    [CLOSING_OPEN] = 0,
+	    [CLOSING_DRAINING] = WORD_CLOSING,
+	    [CLOSING_GATED] = WORD_CLOSING | WORD_GATED,
+	    [CLOSING_RELEASED] = WORD_CLOSING | WORD_GATED | WORD_RELEASED,
+	};
+
+	atomic_store_explicit(closing->word, words[closing->state], memory_order_release);
 }

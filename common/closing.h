@@ -40,6 +40,9 @@ struct closing {
 	int handshakes_left; /* given up at the end of settle */
 };
 
+/* "SYN filter", "TTL", … for log and status. */
+const char *gate_way_name(enum gate_way way);
+
 /* Prepares it for a listener that is open. */
 void closing_init(
     struct closing *closing, int fd, enum listener_kind kind, bool ours, _Atomic uint64_t *word);
@@ -66,6 +69,9 @@ void closing_gate(struct closing *closing, int64_t now);
  * the system does not tell), which are reset by this and are the caller's to count as cut.
  */
 int closing_force(struct closing *closing);
+
+/* Writes the word again as the state has it: for the master, whose truth the state is. */
+void closing_restate(struct closing *closing);
 
 /* What a process that accepts must know of a listener's word. */
 static inline uint64_t closing_word(const _Atomic uint64_t *word)

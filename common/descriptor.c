@@ -60,10 +60,10 @@ int fd_pipe(int ends[2])
 	return finish_both(ends);
 }
 
-int fd_pair(int ends[2])
+int fd_pair(int ends[2], int type)
 {
 	ends[0] = ends[1] = -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == -1)
+	if (socketpair(AF_UNIX, type, 0, ends) == -1)
 		return -1;
 	return finish_both(ends);
 }

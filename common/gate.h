@@ -23,9 +23,6 @@ enum gate_way {
 	GATE_SHUTDOWN, /* Unix socket: shutdown(SHUT_RD) refuses newcomers and keeps the queue */
 };
 
-/* "SYN filter", "TTL", … for log and status. */
-const char *gate_way_name(enum gate_way way);
-
 /* Sets the gate on a listening socket, for all processes that share it. Idempotent. */
 enum gate_way gate_set(int listener, enum listener_kind kind);
 

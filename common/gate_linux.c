@@ -90,13 +90,6 @@ struct netlink_attribute {
 	uint16_t length, type;
 };
 
-const char *gate_way_name(enum gate_way way)
-{
-	static const char *const names[] = {"none", "SYN filter", "TTL", "backlog", "shutdown"};
-
-	return names[way];
-}
-
 static int set_int(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof value);
@@ -168,7 +161,8 @@ static int ask(const void *request, size_t length, count_function *count, const 
 				goto out;
 			}
 			count(answer, what, &counted);
-			if (!(((const struct netlink_header *)request)->flags & 0x200)) {
+			if (!(((const struct netlink_header *)request)->flags &
+				0x200 /* a dump */)) {
 				result = counted; /* one socket was asked for, and this is it */
 				goto out;
 			}

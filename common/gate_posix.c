@@ -14,13 +14,6 @@
 #endif
 #endif
 
-const char *gate_way_name(enum gate_way way)
-{
-	static const char *const names[] = {"none", "SYN filter", "TTL", "backlog", "shutdown"};
-
-	return names[way];
-}
-
 /* Sets the minimum TTL of both families. Returns whether one of them took it. */
 static bool set_minimum(int fd, int ttl)
 {

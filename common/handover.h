@@ -54,7 +54,7 @@ struct handover_listener {
 	int fd; /* the worker's own copy; -1: closed already */
 	unsigned index; /* of its word in shared memory */
 	bool ours; /* false: passed by a service manager, never gated */
-	int kind; /* enum closing_kind */
+	int kind; /* enum listener_kind */
 	const struct service_config *service;
 };
 
@@ -74,7 +74,7 @@ struct handover {
 	struct log *log;
 };
 
-/* Runs a worker to its end. Returns its exit status (config.h: EXIT_*). */
+/* Runs a worker to its end. Returns its exit status (config.h: STATUS_*). */
 int worker_run(const struct handover *handover);
 
 #endif

@@ -2,6 +2,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,9 +16,21 @@ _Static_assert(LINE_MAX_BYTES <= LOG_PIPE_MAX, "a line that poll(2) admits comes
 
 static const char *const level_words[] = {"error: ", "warning: ", "", "", "debug: "};
 
+int log_open(const char *path)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	struct stat link;
+
+	if (lstat(path, &link) == 0 && S_ISLNK(link.st_mode) &&
+	    (link.st_uid == 0 || link.st_uid == geteuid()))
+		return open(path, flags, 0640);
+	return open(path, flags | O_NOFOLLOW, 0640);
+}
+
 ssize_t log_put(int fd, const char *bytes, size_t length)
 {
 	struct pollfd room = {.fd = fd, .events = POLLOUT};
+	int tries = 2;
 	ssize_t n;
 
 	/* poll(2) says at once yes for a file; for a pipe it says yes when PIPE_BUF bytes fit. */
@@ -27,7 +40,7 @@ ssize_t log_put(int fd, const char *bytes, size_t length)
 	}
 	do {
 		n = write(fd, bytes, length);
-	} while (n == -1 && errno == EINTR);
+	} while (n == -1 && errno == EINTR && --tries > 0);
 	return n;
 }
 

@@ -25,6 +25,13 @@ struct log {
 	uint64_t dropped_total;
 };
 
+/*
+ * Opens a log for appending, as a descriptor that never blocks. A symbolic link is followed only if
+ * root or we made it: who may write to the folder could else have us write to any file. Returns the
+ * descriptor, or -1 with errno (ELOOP: such a link; ENXIO: a pipe that nobody reads).
+ */
+int log_open(const char *path);
+
 /* Writes "lastcall: …" and a line end. A control character in the message becomes "?". */
 void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -39,13 +39,12 @@ enum order {
 	ORDER_CUT, /* end now: cut what is open, and count it */
 };
 
-/* Of a listener's word: flags, with the sequence number of its use in the upper half. */
+/* Of a listener's word. */
 enum {
 	WORD_CLOSING = 1, /* flag: set before anything else happens to the socket */
 	WORD_GATED = 2, /* it was ever gated: who accepts undoes what a connection inherits */
 	WORD_RELEASED = 4, /* its queue is empty: close your copy */
 };
-#define WORD_SEQUENCE_SHIFT 32
 
 /* Hints of a bell: which listener to look at. */
 #define HINT_NONE 0u
@@ -66,8 +65,8 @@ struct slot {
 	    broken; /* connections cut for a deadline of theirs, or a file that changed */
 	_Atomic uint64_t log_dropped;
 	/* Since the drain began. */
-	_Atomic uint64_t queued; /* accepted after the flag was set */
 	_Atomic uint64_t answered; /* connections that ended in order */
+	_Atomic uint64_t queued; /* of those, accepted after the flag was set */
 	_Atomic uint64_t left; /* connections whose client went away by itself */
 	_Atomic uint64_t cut;
 };

@@ -1,4 +1,4 @@
-/* The self-pipe; see signals.h. Its flags are the only global state of the program that changes. */
+/* The self-pipe; see signals.h. A handler cannot be given a parameter, so this is global. */
 #include "signals.h"
 
 #include <errno.h>
@@ -26,7 +26,9 @@ static void handle(int signal)
 
 int signals_open(const int *list)
 {
-	struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+	/* Not SA_RESTART: a write to a terminal that may not be written raises TTOU, again and
+	 * again. */
+	struct sigaction action = {.sa_handler = handle};
 
 	if (fd_pipe(pipe_ends) == -1)
 		return -1;
@@ -54,10 +56,11 @@ void signals_clear(void)
 
 bool signals_take(int signal)
 {
-	bool yes = came[signal];
-
+	/* Cleared only if it was seen: one that comes in between must not be erased. */
+	if (!came[signal])
+		return false;
 	came[signal] = 0;
-	return yes;
+	return true;
 }
 
 void signals_block(sigset_t *old)

@@ -30,14 +30,6 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length);
 void *system_shared_memory(size_t size, int *fd);
 
 /*
- * A bell: ring *rope from any process, the other end's owner hears at *ear. Any number of rings may
- * be heard as one. On Linux both are the same eventfd. Return 0, or -1 with errno.
- */
-int system_bell(int *rope, int *ear);
-void system_ring(int rope); /* never blocks */
-void system_hush(int ear); /* forgets the rings so far */
-
-/*
  * Opens path for reading, beneath the folder root and nowhere else, whatever links are on the way.
  * Never blocks on a FIFO. On Linux links that stay inside are followed; the twin follows none. An
  * empty path is the root itself. Returns the descriptor, or -1 with errno: ENOENT, ENOTDIR, EACCES,
@@ -48,6 +40,9 @@ int system_open_beneath(int root, const char *path);
 /* No program that this process starts gains privilege. Returns 0 (also where there is no such
  * thing) or -1. */
 int system_no_new_privileges(void);
+
+/* Lets a process that changed its user leave a core, where that has to be said. */
+void system_allow_core(void);
 
 /*
  * When the parent dies, be continued if stopped, so that an orphan cannot stay stopped and hold

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -46,10 +45,13 @@ void *system_shared_memory(size_t size, int *fd)
 {
 	void *memory;
 
-	*fd = memfd_create("lastcall", MFD_CLOEXEC);
+	*fd = memfd_create("lastcall", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (*fd == -1)
 		return NULL;
 	if (ftruncate(*fd, (off_t)size) == -1)
+		goto fail;
+	/* Whoever has it must not be able to take it away under the others (SIGBUS). */
+	if (fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
 		goto fail;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
 	if (memory != MAP_FAILED)
@@ -58,29 +60,6 @@ fail:
 	close(*fd);
 	*fd = -1;
 	return NULL;
-}
-
-int system_bell(int *rope, int *ear)
-{
-	*rope = *ear = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return *rope == -1 ? -1 : 0;
-}
-
-void system_ring(int rope)
-{
-	uint64_t one = 1;
-
-	/* EAGAIN means that it has been rung 2^64 - 2 times: it is heard. */
-	if (write(rope, &one, sizeof one) == -1)
-		return;
-}
-
-void system_hush(int ear)
-{
-	uint64_t rings;
-
-	if (read(ear, &rings, sizeof rings) == -1)
-		return;
 }
 
 int system_open_beneath(int root, const char *path)
@@ -105,6 +84,11 @@ int system_open_beneath(int root, const char *path)
 int system_no_new_privileges(void)
 {
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void system_allow_core(void)
+{
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
 void system_wake_on_parent_death(void)

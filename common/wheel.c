@@ -54,14 +54,17 @@ static void link_timer(struct wheel *wheel, struct timer *timer)
 
 void timer_set(struct wheel *wheel, struct timer *timer, int64_t deadline)
 {
+	if (deadline == CLOCK_NEVER) {
+		timer_clear(wheel, timer);
+		return;
+	}
 	timer->deadline = deadline;
 	if (timer->link != NULL) {
 		if (tick_of(deadline) >= timer->tick)
 			return; /* it is put again when its slot comes round */
 		unlink_timer(wheel, timer);
 	}
-	if (deadline != CLOCK_NEVER)
-		link_timer(wheel, timer);
+	link_timer(wheel, timer);
 }
 
 void timer_clear(struct wheel *wheel, struct timer *timer)

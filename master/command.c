@@ -103,7 +103,8 @@ static int detach(void)
 		_exit(STATUS_DONE);
 	/* The pipe ended without the byte: it could not start, and has said why. */
 	waitpid(child, &status, 0);
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILED);
+	_exit(WIFEXITED(status) && WEXITSTATUS(status) != STATUS_DONE ? WEXITSTATUS(status)
+								      : STATUS_FAILED);
 }
 
 static int start(struct config *config, const struct options *options)
@@ -177,7 +178,7 @@ static struct config *load(const struct options *options, const char **file)
 	for (int i = 0; i < options->listen_count; i++)
 		config_add_listener(config, options->listen[i].address, options->listen[i].count,
 		    options->listen[i].words, &diagnostics);
-	if (diagnostics.errors == 0 && apply_options(config, options) == -1)
+	if (apply_options(config, options) == -1)
 		diagnostics_error(
 		    &diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
 	/* Also after errors: what is wrong is to be seen in one run. */

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +28,29 @@ static int stream_socket(int family)
 
 	if (fd >= 0 && (fd_set_nonblocking(fd) == -1 || fd_set_cloexec(fd, true) == -1))
 		fd_close(&fd);
+	return fd;
+}
+
+/*
+ * Locks the folder of a path, so that of two servers that start at once only one looks, removes
+ * and binds. Returns the descriptor to close, or -1: the folder cannot be read, or somebody holds
+ * the lock for longer than a second, and it has to do without.
+ */
+static int lock_folder(const char *path)
+{
+	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
+	const char *slash = strrchr(path, '/');
+	int tries = 100, fd;
+
+	snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		if (errno != EWOULDBLOCK || --tries == 0) {
+			fd_close(&fd);
+			break;
+		}
+		poll(NULL, 0, 10);
+	}
 	return fd;
 }
 
@@ -76,10 +101,13 @@ static int bind_and_listen(int fd, const union address_socket *at, socklen_t len
 static int open_socket(const struct address *address, int backlog)
 {
 	union address_socket at = address->socket;
-	int fd;
+	int fd, folder = -1;
 
-	if (at.any.sa_family == AF_UNIX)
+	if (at.any.sa_family == AF_UNIX) {
+		/* Bound and not yet listening looks like stale. */
+		folder = lock_folder(at.un.sun_path);
 		unlink_stale(&at.un);
+	}
 	fd = stream_socket(at.any.sa_family);
 	if (fd == -1 && errno == EAFNOSUPPORT && address->form == ADDRESS_ANY) {
 		at = (union address_socket){
@@ -87,7 +115,7 @@ static int open_socket(const struct address *address, int backlog)
 		fd = stream_socket(AF_INET);
 	}
 	if (fd == -1)
-		return -1;
+		goto out;
 	if (at.any.sa_family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->form != ADDRESS_ANY);
 	if (at.any.sa_family != AF_UNIX)
@@ -95,6 +123,8 @@ static int open_socket(const struct address *address, int backlog)
 	if (bind_and_listen(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length,
 		backlog) == -1)
 		fd_close(&fd);
+out:
+	fd_close(&folder);
 	return fd;
 }
 
@@ -143,14 +173,12 @@ static int add(struct listeners *listeners, const struct address *address,
 	return 0;
 }
 
-#define ADDRESSES_OF_A_NAME 8
-
 static size_t count_wanted(const struct config *config)
 {
 	size_t count = 0;
 
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		count += ADDRESSES_OF_A_NAME;
+		count += LISTENERS_OF_A_NAME;
 	return count < SCOREBOARD_LISTENERS ? count : SCOREBOARD_LISTENERS;
 }
 
@@ -168,7 +196,7 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 		return -1;
 	}
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next) {
-		struct address resolved[ADDRESSES_OF_A_NAME];
+		struct address resolved[LISTENERS_OF_A_NAME];
 		const char *reason;
 		int count;
 
@@ -178,7 +206,7 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 			    at->address.text);
 			return -1;
 		}
-		count = address_resolve(&at->address, resolved, ADDRESSES_OF_A_NAME, &reason);
+		count = address_resolve(&at->address, resolved, LISTENERS_OF_A_NAME, &reason);
 		if (count == -1) {
 			snprintf(why, size, "cannot listen on %s: %s", at->address.text, reason);
 			return -1;

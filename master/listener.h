@@ -19,6 +19,8 @@
 #include "handover.h"
 #include "scoreboard.h"
 
+#define LISTENERS_OF_A_NAME 8 /* addresses of a name that are bound at most */
+
 struct listener {
 	int fd;
 	unsigned index; /* of its word on the scoreboard */

@@ -214,6 +214,21 @@ static void finish(struct master *master)
 	set_state(master, MASTER_DONE);
 }
 
+/* What went wrong while it ran, if anything did: the receipt tells of the stop alone. */
+static void say_what_happened(struct master *master)
+{
+	const struct pool_totals *totals = &master->pool.totals;
+
+	if (totals->restarts + totals->watchdog_kills + totals->fork_failures + totals->lost == 0)
+		return;
+	log_write(&master->log, LOG_NOTICE,
+	    "before that: %llu workers replaced after they died, %llu of them killed by the "
+	    "watchdog, "
+	    "%llu failed starts, %llu connections lost or cut in mid-answer",
+	    (unsigned long long)totals->restarts, (unsigned long long)totals->watchdog_kills,
+	    (unsigned long long)totals->fork_failures, (unsigned long long)totals->lost);
+}
+
 /* What the stop did, for people: true to the numbers, and short when nothing went wrong. */
 static void write_receipt(const struct master *master, char *out, size_t size)
 {
@@ -279,7 +294,9 @@ static void want_workers(struct master *master, const char *signal, size_t wante
 
 static void handle_signals(struct master *master, int64_t now)
 {
-	if (signals_take(SIGCHLD))
+	/* One look costs little, and nothing that a worker's death brings about may hang on one
+	 * flag. */
+	if (signals_take(SIGCHLD) || master->state >= MASTER_CLOSING)
 		pool_reap(&master->pool, now);
 	if (signals_take(SIGQUIT))
 		begin_cut(master, now, "QUIT");
@@ -384,8 +401,7 @@ static int open_log(struct master *master, char *why, size_t size)
 	    (struct log){.fd = STDERR_FILENO, .level = (enum log_level)master->config->log_level};
 	if (path == NULL)
 		return 0;
-	master->log.fd =
-	    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	master->log.fd = log_open(path);
 	if (master->log.fd == -1) {
 		snprintf(why, size, "error-log %s: %s", path, strerror(errno));
 		master->log.fd = STDERR_FILENO;
@@ -405,12 +421,16 @@ static size_t workers_wanted(const struct config *config)
 	return cpus < 1 ? 1 : cpus > 256 ? 256 : (size_t)cpus;
 }
 
-static size_t listeners_wanted(const struct config *config)
+/* How many descriptors are open beside the connections: listeners, what services open, the pool's,
+ * and a few more. */
+static size_t descriptors_wanted(const struct config *config, size_t workers)
 {
-	size_t count = 0;
+	size_t count = pool_capacity(workers) * 3 + 64;
 
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		count++;
+		count += at->address.form == ADDRESS_NAME ? LISTENERS_OF_A_NAME : 1;
+	for (const struct service_config *at = config->services; at != NULL; at = at->next)
+		count += 2; /* a folder and a log */
 	return count;
 }
 
@@ -440,8 +460,8 @@ static int open_all(struct master *master, char *why, size_t size)
 	};
 	/* Before the pool: its bells alone can need more than the limit that we were started with.
 	 */
-	if (privilege_raise_descriptors(&config->max_connections,
-		listeners_wanted(config) + pool_capacity(workers) * 3 + 64, why, size) == -1)
+	if (privilege_raise_descriptors(
+		&config->max_connections, descriptors_wanted(config, workers), why, size) == -1)
 		return STATUS_FAILED;
 	if (pool_open(pool, workers) == -1) {
 		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
@@ -483,6 +503,7 @@ int master_run(struct config *config, const struct announce *announce)
 
 	/* Signals first: one that comes while we start is an orderly stop too. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow costs lines */
 	master.signals.fd = signals_open(heard);
 	master.loop = loop_open(1024);
 	if (master.signals.fd == -1 || master.loop == NULL ||
@@ -500,6 +521,7 @@ int master_run(struct config *config, const struct announce *announce)
 	status = master.failed           ? STATUS_FAILED
 	    : master.pool.totals.cut > 0 ? STATUS_CUT
 					 : STATUS_DONE;
+	say_what_happened(&master);
 	log_write(&master.log, LOG_NOTICE, "%s", receipt);
 	pidfile_say(&master.pidfile, status, receipt);
 	close_all(&master);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,7 +47,7 @@ static int open_locked(const char *path, char *why, size_t size)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat info;
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
 	if (fd == -1) {
 		snprintf(why, size, "pid file %s: %s", path,
@@ -86,6 +87,10 @@ int pidfile_open(struct pidfile *pidfile, const char *path, char *why, size_t si
 	pidfile->path = path;
 	do {
 		pidfile->fd = open_locked(path, why, size);
+		/* Somebody unlinked it, or waits for its end with a lock for reading: that passes.
+		 */
+		if (pidfile->fd == -2)
+			poll(NULL, 0, 10);
 	} while (pidfile->fd == -2 && --tries > 0);
 	if (pidfile->fd < 0) {
 		if (pidfile->fd == -2)

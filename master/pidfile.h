@@ -18,7 +18,9 @@ struct pidfile {
 
 /*
  * Takes the lock and writes the pid. Returns 0, or -1 with why ("… is locked by a running lastcall,
- * pid 4711"). A symbolic link or anything but a regular file is refused.
+ * pid 4711"). Mode 0600: whoever could read it could
+ * lock it, and keep the next start waiting. A symbolic link or anything but a regular file is
+ * refused.
  */
 int pidfile_open(struct pidfile *pidfile, const char *path, char *why, size_t size);
 

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bell.h"
 #include "channel.h"
 #include "clock.h"
 #include "descriptor.h"
@@ -23,6 +24,7 @@
 #include "watchdog.h"
 
 #define WORKERS_MAX 256
+#define MESSAGES_MAX 64 /* of one worker in one go */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
 #define SOUND_MS 10000 /* a worker that lived as long was no failure */
@@ -52,11 +54,13 @@ int pool_open(struct pool *pool, size_t wanted)
 	pool->seats = calloc(WORKERS_MAX, sizeof *pool->seats);
 	pool->ropes = calloc(pool->capacity, sizeof *pool->ropes);
 	pool->ears = calloc(pool->capacity, sizeof *pool->ears);
+	if (pool->ropes != NULL && pool->ears != NULL) {
+		for (size_t i = 0; i < pool->capacity; i++)
+			pool->ropes[i] = pool->ears[i] = -1;
+	}
 	if (pool->workers == NULL || pool->seats == NULL || pool->ropes == NULL ||
 	    pool->ears == NULL)
 		return -1;
-	for (size_t i = 0; i < pool->capacity; i++)
-		pool->ropes[i] = pool->ears[i] = -1;
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		pool->seats[i] = (struct seat){.worker = -1, .successor = -1};
 	for (size_t i = 0; i < pool->capacity; i++) {
@@ -65,7 +69,7 @@ int pool_open(struct pool *pool, size_t wanted)
 		    .seat = -1,
 		    .channel = {.fd = -1, .ready = channel_ready},
 		};
-		if (system_bell(&pool->ropes[i], &pool->ears[i]) == -1)
+		if (bell_open(&pool->ropes[i], &pool->ears[i]) == -1)
 			return -1;
 	}
 	if (scoreboard_open(pool->scoreboard, pool->capacity) == -1)
@@ -79,8 +83,7 @@ void pool_close(struct pool *pool)
 	if (pool->capacity == 0)
 		return; /* it was never opened */
 	for (size_t i = 0; pool->ropes != NULL && pool->ears != NULL && i < pool->capacity; i++) {
-		if (pool->ears[i] != pool->ropes[i])
-			fd_close(&pool->ears[i]);
+		fd_close(&pool->ears[i]);
 		fd_close(&pool->ropes[i]);
 	}
 	fd_close(&pool->drain[0]);
@@ -97,7 +100,18 @@ void pool_close(struct pool *pool)
 static void ring(struct pool *pool, unsigned slot)
 {
 	atomic_store(&pool->scoreboard->slots[slot].hint, HINT_ALL);
-	system_ring(pool->ropes[slot]);
+	bell_ring(pool->ropes[slot]);
+}
+
+void pool_restate(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->listeners->count; i++)
+		closing_restate(&pool->listeners->all[i].closing);
+	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)pool->order);
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state == WORKER_VACANT)
+			atomic_store(&pool->scoreboard->slots[i].state, SLOT_VACANT);
+	}
 }
 
 void pool_ring(struct pool *pool)
@@ -115,8 +129,8 @@ void pool_ring(struct pool *pool)
 static void be_worker(
     struct pool *pool, struct worker_process *self, int channel, const sigset_t *mask)
 {
-	static const int deaf_to[] = {
-	    SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGPIPE, 0};
+	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
+	    SIGTTOU, SIGPIPE, SIGXFSZ, 0};
 	struct handover handover = {
 	    .config = pool->config,
 	    .scoreboard = pool->scoreboard,
@@ -138,6 +152,7 @@ static void be_worker(
 	pool->detach(pool->owner);
 	/* A sibling that kept the write end would hide the end of the drain pipe from everybody. */
 	fd_close(&pool->drain[1]);
+	fd_close(&pool->scoreboard->fd);
 	for (size_t i = 0; i < pool->capacity; i++)
 		fd_close(&pool->workers[i].channel.fd);
 	if (privilege_drop(pool->privilege, pool->config, why, sizeof why) == -1) {
@@ -169,7 +184,7 @@ static int64_t back_off(unsigned failures)
 	return delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS;
 }
 
-static void fork_failed(struct pool *pool, struct seat *seat, int64_t now)
+static void fork_failed(struct pool *pool, struct seat *seat, int64_t now, const char *why)
 {
 	pool->totals.fork_failures++;
 	seat->failures +=
@@ -177,8 +192,7 @@ static void fork_failed(struct pool *pool, struct seat *seat, int64_t now)
 	seat->not_before = now + back_off(seat->failures);
 	if (!pool->fork_failing)
 		log_write(pool->log, LOG_ERROR,
-		    "cannot start a worker: %s; %zu go on, trying again", strerror(errno),
-		    pool->living);
+		    "cannot start a worker: %s; %zu go on, trying again", why, pool->living);
 	pool->fork_failing = true;
 }
 
@@ -193,17 +207,16 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	pid_t pid;
 
 	if (worker == NULL) {
-		errno = ENOSPC;
-		fork_failed(pool, seat, now);
+		fork_failed(pool, seat, now, "too many of them are still finishing");
 		return -1;
 	}
 	slot = slot_of(pool, worker);
-	if (fd_pair(ends) == -1) {
-		fork_failed(pool, seat, now);
+	if (fd_pair(ends, SOCK_SEQPACKET) == -1) {
+		fork_failed(pool, seat, now, strerror(errno));
 		return -1;
 	}
 	slot_clear(&pool->scoreboard->slots[slot]);
-	system_hush(pool->ears[slot]);
+	bell_hush(pool->ears[slot]);
 	signals_block(&old);
 	pid = fork();
 	if (pid == 0) {
@@ -214,7 +227,7 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	fd_close(&ends[1]);
 	if (pid == -1) {
 		fd_close(&ends[0]);
-		fork_failed(pool, seat, now);
+		fork_failed(pool, seat, now, strerror(errno));
 		return -1;
 	}
 	pool->fork_failing = false;
@@ -255,6 +268,7 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 	if (worker->state != WORKER_STARTING)
 		return;
 	pool_set_state(worker, WORKER_SERVING);
+	pool->served = true;
 	if (worker->seat < 0)
 		return;
 	seat = &pool->seats[worker->seat];
@@ -272,55 +286,84 @@ static void wants_successor(struct pool *pool, const struct worker_process *work
 		pool->seats[worker->seat].successor_due = true;
 }
 
+static void heed(
+    struct pool *pool, struct worker_process *worker, const struct channel_message *message)
+{
+	unsigned slot = slot_of(pool, worker);
+
+	if (message->type == CHANNEL_READY) {
+		became_ready(pool, worker);
+	} else if (message->type == CHANNEL_ENOUGH) {
+		wants_successor(pool, worker);
+	} else if (message->type == CHANNEL_RELEASED && message->index < pool->listeners->count) {
+		listener_hold(&pool->listeners->all[message->index], slot, false);
+		if (pool->order < ORDER_STOP && worker->state == WORKER_SERVING) {
+			/* Nobody told it to: the words were scribbled over. It serves nobody any
+			 * more. */
+			log_write(pool->log, LOG_ERROR,
+			    "worker %u (pid %ld) let a listener go that is open: replacing it",
+			    slot, (long)worker->pid);
+			wants_successor(pool, worker);
+		}
+	}
+}
+
 static void channel_ready(struct watch *watch, unsigned events)
 {
 	struct worker_process *worker = container_of(watch, struct worker_process, channel);
-	struct pool *pool = worker->pool;
 	struct channel_message message;
-	int got;
+	int got = 1;
 
 	(void)events;
-	while ((got = channel_receive(watch->fd, &message)) == 1) {
-		if (message.type == CHANNEL_READY)
-			became_ready(pool, worker);
-		else if (message.type == CHANNEL_ENOUGH)
-			wants_successor(pool, worker);
-		else if (message.type == CHANNEL_RELEASED && message.index < pool->listeners->count)
-			listener_hold(
-			    &pool->listeners->all[message.index], slot_of(pool, worker), false);
+	for (int i = 0; i < MESSAGES_MAX && got == 1; i++) {
+		got = channel_receive(watch->fd, &message);
+		if (got == 1)
+			heed(worker->pool, worker, &message);
 	}
 	if (got == -1) /* it is gone or talks nonsense: its death, or the watchdog, decides */
-		loop_watch(pool->loop, watch, 0);
+		loop_watch(worker->pool->loop, watch, 0);
 }
 
 /* ---- death ---- */
 
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+	return value < most ? value : most;
+}
+
+/* How many connections a worker that died held: what it could not hold it did not hold. */
+static uint64_t held_by(const struct pool *pool, unsigned slot)
+{
+	return at_most(atomic_load(&pool->scoreboard->slots[slot].connections),
+	    (uint64_t)pool->config->max_connections);
+}
+
+/* Adds up what a worker wrote of itself; the numbers of the drain are bounded by what it can have
+ * had. */
 static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 {
 	const struct slot *numbers = &pool->scoreboard->slots[slot];
-	uint64_t held = atomic_load(&numbers->connections);
-	bool stopping = pool->order >= ORDER_STOP;
+	struct pool_totals *totals = &pool->totals;
+	uint64_t held = orderly ? 0 : held_by(pool, slot);
+	uint64_t accepted = slot_read(&numbers->accepted);
 
-	/* What a worker could not hold it did not hold. */
-	if (orderly || held > (uint64_t)pool->config->max_connections)
-		held = orderly ? 0 : (uint64_t)pool->config->max_connections;
-	pool->totals.accepted += slot_read(&numbers->accepted);
-	pool->totals.requests += slot_read(&numbers->requests);
-	pool->totals.queued += slot_read(&numbers->queued);
-	pool->totals.answered += slot_read(&numbers->answered);
-	pool->totals.left += slot_read(&numbers->left);
-	pool->totals.cut += slot_read(&numbers->cut);
-	if (stopping)
-		pool->totals.cut += held;
+	totals->accepted += accepted;
+	totals->requests += slot_read(&numbers->requests);
+	totals->queued += at_most(slot_read(&numbers->queued), accepted);
+	totals->answered += at_most(slot_read(&numbers->answered), accepted);
+	totals->left += at_most(slot_read(&numbers->left), accepted);
+	totals->cut += at_most(slot_read(&numbers->cut), (uint64_t)pool->config->max_connections);
+	if (pool->order >= ORDER_STOP)
+		totals->cut += held;
 	else
-		pool->totals.lost += held + slot_read(&numbers->broken);
+		totals->lost += held + at_most(slot_read(&numbers->broken), accepted);
 }
 
 static void log_death(struct pool *pool, const struct worker_process *worker, int status,
     int64_t now, const char *next)
 {
 	unsigned slot = slot_of(pool, worker);
-	unsigned held = atomic_load(&pool->scoreboard->slots[slot].connections);
+	unsigned held = (unsigned)held_by(pool, slot);
 	double lived = (double)(now - worker->born) / 1000;
 
 	if (WIFSIGNALED(status))
@@ -342,7 +385,7 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 	char next[64];
 	int64_t delay;
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE && seat->worker < 0) {
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_USAGE && !pool->served) {
 		seat->refused = true;
 		log_death(
 		    pool, worker, status, now, "; it can never start, so it is not started again");
@@ -363,7 +406,8 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 {
 	unsigned slot = slot_of(pool, worker);
 	bool asked = worker->state == WORKER_RETIRING || pool->order >= ORDER_STOP;
-	bool orderly = asked && WIFEXITED(status) && WEXITSTATUS(status) != STATUS_FAILED;
+	bool orderly = asked && WIFEXITED(status) && WEXITSTATUS(status) == STATUS_DONE &&
+	    held_by(pool, slot) == 0;
 	struct seat *seat = worker->seat >= 0 ? &pool->seats[worker->seat] : NULL;
 
 	count_slot(pool, slot, orderly);
@@ -383,10 +427,13 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 	for (size_t i = 0; i < pool->listeners->count; i++)
 		listener_hold(&pool->listeners->all[i], slot, false);
 	pool_set_state(worker, WORKER_VACANT);
+	/* Nobody defers to it, and no bell of its is rung. */
+	atomic_store(&pool->scoreboard->slots[slot].state, SLOT_VACANT);
 	worker->pid = 0;
 	worker->seat = -1;
 	pool->living--;
-	/* It may have been the one that was woken for a connection. */
+	/* It may have been the one that was woken for a connection, and have written nonsense. */
+	pool_restate(pool);
 	pool_ring(pool);
 }
 
@@ -533,25 +580,30 @@ void pool_kill(struct pool *pool)
 
 void pool_start_drainer(struct pool *pool, int64_t now)
 {
-	struct seat *seat = &pool->seats[0];
+	struct seat *drainer = &pool->drainer;
 
-	if (now < seat->not_before)
+	if (now < drainer->not_before)
 		return;
-	seat->failures++;
-	seat->not_before = now + back_off(seat->failures + 1);
+	drainer->failures++;
+	drainer->not_before = now + back_off(drainer->failures + 1);
 	log_write(pool->log, LOG_NOTICE, "no worker is left to serve the queue: starting one");
-	spawn(pool, seat, now);
+	spawn(pool, drainer, now);
 }
 
 bool pool_is_ready(const struct pool *pool)
 {
+	bool one = false;
+
 	for (size_t i = 0; i < pool->wanted; i++) {
 		const struct seat *seat = &pool->seats[i];
 
+		if (seat->refused)
+			continue;
 		if (seat->worker < 0 || pool->workers[seat->worker].state == WORKER_STARTING)
 			return false;
+		one = true;
 	}
-	return true;
+	return one;
 }
 
 bool pool_is_hopeless(const struct pool *pool)

@@ -82,12 +82,14 @@ struct pool {
 	size_t capacity; /* of workers, slots and bells */
 	int *ropes, *ears; /* the bell of each slot */
 	struct seat *seats;
+	struct seat drainer; /* counts those started by pool_start_drainer, and their back-off */
 	size_t wanted; /* seats in use */
 	size_t living; /* processes not yet reaped */
 
 	unsigned generation;
 	int drain[2]; /* the drain pipe; the write end is -1 once the drain began */
 	enum order order; /* our own truth of the generation's word */
+	bool served; /* a worker was ready once: what makes one fail to start then may pass */
 	bool fork_failing; /* the log knows */
 	int64_t watched_at; /* when the hearts were last listened to */
 	struct pool_totals totals;
@@ -127,13 +129,19 @@ void pool_reap(struct pool *pool, int64_t now);
 /* Starts, replaces, retires and kills what has to be. Returns when it wants to be called again. */
 int64_t pool_reconcile(struct pool *pool, int64_t now);
 
+/*
+ * Writes our own truth into the shared words again, and clears the slots that nobody has: what a
+ * worker scribbled there must not outlive it.
+ */
+void pool_restate(struct pool *pool);
+
 /* Wakes every worker to look at its listeners and at the words. */
 void pool_ring(struct pool *pool);
 
 /* The one setter of a worker's state. */
 void pool_set_state(struct worker_process *worker, enum worker_state state);
 
-/* Every seat has a worker that serves. */
+/* Every seat that is not refused has a worker that serves, and there is one. */
 bool pool_is_ready(const struct pool *pool);
 
 /* Every seat was refused: nobody will ever serve. */

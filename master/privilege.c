@@ -46,6 +46,7 @@ int privilege_resolve(
 			return -1;
 		}
 		privilege->gid = group->gr_gid;
+		privilege->alone = true;
 	}
 	privilege->change = geteuid() == 0;
 	if (privilege->change)
@@ -65,8 +66,9 @@ int privilege_resolve(
 
 static int change_user(const struct privilege *privilege)
 {
-	if (initgroups(privilege->user, privilege->gid) == -1 || setgid(privilege->gid) == -1 ||
-	    setuid(privilege->uid) == -1)
+	if ((privilege->alone ? setgroups(1, &privilege->gid)
+			      : initgroups(privilege->user, privilege->gid)) == -1 ||
+	    setgid(privilege->gid) == -1 || setuid(privilege->uid) == -1)
 		return -1;
 	/* Not one of them may be undone. */
 	if (privilege->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
@@ -96,6 +98,8 @@ int privilege_drop(
 		    why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));
 		return -1;
 	}
+	if (config->core_limit != 0)
+		system_allow_core();
 	if (system_no_new_privileges() == -1) {
 		snprintf(why, size, "cannot set no_new_privs: %s", strerror(errno));
 		return -1;

@@ -16,6 +16,7 @@
 
 struct privilege {
 	bool change; /* false: the workers stay who the master is */
+	bool alone; /* gid alone, without the user's other groups */
 	char user[64];
 	uid_t uid;
 	gid_t gid;

@@ -69,4 +69,5 @@ void watchdog_look(struct pool *pool, int64_t now)
 		watch_heart(pool, worker, now);
 	}
 	pool->watched_at = now;
+	pool_restate(pool);
 }

@@ -613,7 +613,7 @@ both_wait() {
 	start run -l 127.0.0.1:0 http site -w 1 -p "$work/pid"
 	# shellcheck disable=SC2086
 	run -1 $unprivileged "$lastcall" stop -p pid
-	[ "$output" = "lastcall: error: stop: pid $server: Operation not permitted" ]
+	[ "$output" = "lastcall: error: stop: pid: Permission denied" ]
 	answers "http://$address/"
 	stop_server TERM
 	[ "$ended" -eq 0 ]
@@ -732,4 +732,33 @@ into_full_disk() {
 		stop_server TERM
 		[ "$ended" -eq 0 ]
 	done
+}
+
+@test "umask is that of the Unix sockets that are made" {
+	start_conf "umask 0007; workers 1; listen unix:$work/u.sock -> echo;"
+	[ "$(stat -c %a "$work/u.sock")" = 770 ]
+	stop_server
+}
+
+@test "of many servers that start on one Unix path at once, one gets it" {
+	local pids=() winners=0
+	for i in 1 2 3 4 5 6; do
+		"$lastcall" run -l "unix:$work/one.sock" echo -w 1 >"$work/out.$i" 2>"$work/log.$i" 3>&- &
+		pids+=($!)
+		background+=($!)
+	done
+	wait_until eval '[ "$(cat "$work"/out.* "$work"/log.* | grep -cE "^ready|error:")" -ge 6 ]'
+	winners=$(cat "$work"/out.* | grep -c '^ready')
+	[ "$winners" -eq 1 ]
+	[ -S "$work/one.sock" ]
+}
+
+@test "a log is not written through a link that somebody else made" {
+	[ "$(id -u)" -eq 0 ] || skip "wants root"
+	mkdir links
+	ln -s "$work/victim" links/err.log
+	chown -h 65534 links links/err.log
+	run -2 timeout 10 "$lastcall" serve -l 127.0.0.1:0 -e links/err.log site
+	[[ "$output" == *"error-log $work/links/err.log: "* ]]
+	[ ! -e victim ]
 }

@@ -606,3 +606,19 @@ hostile() {
 	done
 	same_workers
 }
+
+@test "an answer is whole also when something comes after the last request" {
+	head -c 300000 /dev/zero | tr '\0' z >site/300k
+	start_site
+	for version in 'HTTP/1.0\r\n' 'HTTP/1.1\r\nHost: x\r\nConnection: close\r\n'; do
+		for _ in 1 2 3 4 5; do
+			exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"
+			# shellcheck disable=SC2059
+			printf "GET /300k $version\r\n" >&6
+			sleep 0.05 # the answer fills the buffers; what follows comes late
+			printf '\r\n' >&6
+			[ "$(timeout 10 cat <&6 | tr -cd z | wc -c)" -eq 300000 ]
+			exec 6>&-
+		done
+	done
+}

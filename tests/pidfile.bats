@@ -27,7 +27,7 @@ refused_start() {
 @test "the pid file has the pid of the master while it runs, and is gone after an orderly stop" {
 	start_with_pid_file
 	[ "$(cat pid)" = "$server" ]
-	[ "$(stat -c %a pid)" = 644 ]
+	[ "$(stat -c %a pid)" = 600 ]
 	stop_server TERM
 	[ "$ended" -eq 0 ]
 	[ ! -e pid ]

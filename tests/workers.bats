@@ -854,12 +854,12 @@ all_workers_are() {
 # ---- a worker gone wild ----
 
 @test "random bytes all over the shared memory cost service, never the master" {
-	local pid fd size
+	local fd size
 	for ((round = 0; round < LASTCALL_ROUNDS * 2; round++)); do
 		start_with 'grace 3s; watchdog 2s;'
 		load_begin -c 20 -m keep -t /1k.txt -d 800 -T 1000
-		pid=$(workers | head -n 1)
-		fd=$(find "/proc/$pid/fd" \( -lname '*memfd:lastcall*' -o -lname '/dev/shm/lastcall-*' \) -print -quit)
+		# Workers have the memory and not the descriptor; whoever owns the server can borrow the master's.
+		fd=$(find "/proc/$server/fd" \( -lname '*memfd:lastcall*' -o -lname '/dev/shm/lastcall-*' \) -print -quit)
 		size=$(stat -L -c %s "$fd")
 		for ((i = 0; i < 20; i++)); do
 			dd if=/dev/urandom of="$fd" bs="$size" count=1 conv=notrunc status=none 2>/dev/null || break
@@ -876,6 +876,74 @@ all_workers_are() {
 		port_is_free "${address##*:}"
 		[ -z "$(pgrep -f "$work/lastcall.conf")" ]
 	done
+}
+
+@test "the shared memory cannot be taken away under the master, and no worker has its descriptor" {
+	local fd
+	start_site
+	for pid in $(workers); do
+		[ -z "$(find "/proc/$pid/fd" \( -lname '*memfd:lastcall*' -o -lname '/dev/shm/lastcall-*' \))" ]
+	done
+	if [[ "$("$lastcall" --version)" != *posix* ]]; then
+		fd=$(find "/proc/$server/fd" -lname '*memfd:lastcall*' -print -quit)
+		run ! truncate -s 0 "$fd"
+	fi
+	serves_all
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
+serves_all() {
+	for _ in 1 2 3 4 5 6; do
+		[ "$(curl -s --max-time 10 "http://$address/")" = "hello, and welcome" ]
+	done
+}
+
+@test "what was scribbled into the shared words does not outlive the next look of the master" {
+	local fd
+	start_with 'watchdog 2s;'
+	fd=$(find "/proc/$server/fd" \( -lname '*memfd:lastcall*' -o -lname '/dev/shm/lastcall-*' \) -print -quit)
+	# All ones: every listener released, every generation cut.
+	tr '\0' '\377' </dev/zero | dd of="$fd" bs="$(stat -L -c %s "$fd")" count=1 iflag=fullblock conv=notrunc status=none
+	# A stop and a continue make the master ring, so that the workers look.
+	kill -STOP "$(workers | head -n 1)"
+	kill -CONT "$(workers | head -n 1)"
+	wait_until eval '[ "$(curl -s --max-time 2 "http://$address/")" = "hello, and welcome" ]'
+	wait_until worker_count_is 2
+	stop_server
+	[ "$ended" -eq 0 ] || [ "$ended" -eq 3 ]
+}
+
+@test "group means that group alone; without it the user has all of his" {
+	[ "$(id -u)" -eq 0 ] || skip "wants root"
+	start_with 'group daemon;'
+	for pid in $(workers); do
+		[ "$(sed -n 's/^Groups:[[:space:]]*//p' "/proc/$pid/status" | tr -d ' ')" = "$(id -g daemon)" ]
+	done
+	stop_server
+}
+
+@test "echo is recycled after max-requests too, and loses nothing" {
+	start_conf 'workers 2; max-requests 50; log-level info; listen 127.0.0.1:0 -> echo;'
+	load_begin -c 10 -P echo -m close -d 1500
+	wait_until grep -q ' retires' "$log"
+	load_end
+	nothing_lost
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
+@test "a root that cannot be entered for a moment does not end a server that has served" {
+	[ "$(id -u)" -eq 0 ] || skip "wants root"
+	start_with ''
+	chmod 700 site
+	# shellcheck disable=SC2046
+	kill -KILL $(workers)
+	wait_until grep -q 'cannot start' "$log"
+	chmod 755 site
+	wait_until eval '[ "$(curl -s --max-time 2 "http://$address/")" = "hello, and welcome" ]'
+	stop_server
+	[ "$ended" -eq 0 ]
 }
 
 # ---- TERM at a bad moment ----

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bell.h"
 #include "channel.h"
 #include "clock.h"
 #include "descriptor.h"
@@ -116,7 +117,7 @@ static int least_sibling(const struct worker *worker, uint32_t *connections)
 		beat = atomic_load_explicit(&slot->beat, memory_order_relaxed);
 		/* Compared without a difference: whoever went wild may have written any number
 		 * there. */
-		if (beat < worker->now - FRESH_BEAT_MS)
+		if (beat < worker->now - FRESH_BEAT_MS || beat > worker->now + FRESH_BEAT_MS)
 			continue;
 		/* It was told of a connection and has not turned since: it does not come. */
 		if (beat < worker->passed_at[i] &&
@@ -145,7 +146,7 @@ static void pass_on(struct acceptor *acceptor, int sibling)
 	if (atomic_load_explicit(&slot->beat, memory_order_relaxed) >= worker->passed_at[sibling])
 		worker->passed_at[sibling] = worker->now;
 	slot_add(&worker->self->passed, 1);
-	system_ring(worker->from->bells[sibling]);
+	bell_ring(worker->from->bells[sibling]);
 }
 
 /* Defers to a sibling if we are ahead of it. Returns whether it did. */
@@ -278,8 +279,8 @@ static void exhausted(struct acceptor *acceptor, int error)
 		log_write(worker->log, LOG_WARNING,
 		    "worker %u: accept: %s; trying again every %d ms", worker->from->slot,
 		    strerror(error), PAUSE_MS);
-	} else if (worker->now - acceptor->starved_since >= STARVED_MS && error == EMFILE &&
-	    least_sibling(worker, &connections) == -1) {
+	} else if (worker->now - acceptor->starved_since >= STARVED_MS &&
+	    (error == EMFILE || error == ENFILE) && least_sibling(worker, &connections) == -1) {
 		answer_with_reserve(acceptor);
 	}
 	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
@@ -297,7 +298,8 @@ static void broken(struct acceptor *acceptor, int error)
 	}
 	/* Gated by shutdown (Unix sockets) and empty: readable for ever, so it is only looked at
 	 * now and then. */
-	if (!(closing_word(acceptor->word) & WORD_CLOSING)) {
+	if (!(closing_word(acceptor->word) & WORD_CLOSING) && acceptor->starved_since == 0) {
+		acceptor->starved_since = worker->now;
 		slot_add(&worker->self->pauses, 1);
 		log_write(worker->log, LOG_ERROR, "worker %u: accept: %s", worker->from->slot,
 		    strerror(error));
@@ -313,10 +315,8 @@ static void admit(struct acceptor *acceptor, int fd, const union address_socket 
 
 	if (word & WORD_GATED)
 		gate_admit(fd);
-	if (word & WORD_CLOSING) {
-		slot_add(&worker->self->queued, 1);
+	if (word & WORD_CLOSING)
 		closing_saw_arrival(&acceptor->closing, worker->now);
-	}
 	if (acceptor->starved_since != 0) {
 		acceptor->starved_since = worker->starved_until = 0;
 		log_write(
@@ -481,6 +481,9 @@ void acceptors_leave(struct worker *worker)
 		for (int64_t left = worker->config->backlog;
 		     left > 0 && take(acceptor, false) == BATCH; left -= BATCH)
 			loop_watch(worker->loop, &acceptor->watch, 0);
+		if (acceptor->state != ACCEPTOR_IN)
+			tell_somebody(
+			    acceptor); /* it could not take what it may have been woken for */
 		release(acceptor);
 	}
 }

@@ -187,12 +187,14 @@ static void count_outcome(struct worker *worker, enum outcome outcome, bool late
 		slot_add(&self->broken, 1);
 	if (worker->phase < PHASE_STOPPING && !late)
 		return;
-	if (outcome == OUTCOME_ANSWERED)
+	if (outcome == OUTCOME_ANSWERED) {
 		slot_add(&self->answered, 1);
-	else if (outcome == OUTCOME_LEFT)
+		slot_add(&self->queued, late);
+	} else if (outcome == OUTCOME_LEFT) {
 		slot_add(&self->left, 1);
-	else
+	} else {
 		slot_add(&self->cut, 1);
+	}
 }
 
 void connection_close(struct connection *c, enum outcome outcome)

@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "scoreboard.h"
 #include "service.h"
 #include "worker.h"
 
@@ -86,7 +85,7 @@ static void echo_ready(struct connection *c, unsigned events)
 
 static void echo_open(struct connection *c)
 {
-	slot_add(&c->worker->self->requests, 1);
+	worker_count_request(c->worker);
 	connection_deadline(c, options_of(c)->idle);
 	echo_ready(c, LOOP_READ);
 }

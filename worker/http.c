@@ -68,7 +68,6 @@ struct http {
 	struct request request;
 	enum http_step step;
 	bool last; /* the connection ends after this answer */
-	bool clean; /* because the client said so, and has nothing more to send */
 	bool
 	    timed; /* the deadline that is set is that of the head or the body that is being read */
 	uint64_t body_left; /* BODY: bytes to read away */
@@ -174,8 +173,7 @@ static int http_prepare(void *options, char *why, size_t size)
 	}
 	if (http->access_log_path == NULL)
 		return 0;
-	fd = open(http->access_log_path,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
+	fd = log_open(http->access_log_path);
 	if (fd == -1) {
 		snprintf(why, size, "access-log %s: %s", http->access_log_path,
 		    errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
@@ -271,7 +269,6 @@ static struct answer_manner manner_of(struct connection *c)
 
 	/* A body may still come of a client that asked whether to send it, and need not wait to be
 	 * told. */
-	http->clean = !r->keep_alive && !r->chunked && !r->expects_continue && !more;
 	if (!r->keep_alive || r->chunked || options_of(c)->keepalive == 0 ||
 	    (connection_draining(c) && !more))
 		http->last = true;
@@ -297,10 +294,8 @@ static void answer_with_status(struct connection *c, int status)
 static void refuse_request(struct connection *c, int status)
 {
 	http_of(c)->last = true;
-	http_of(c)->clean = false;
 	http_of(c)->request.keep_alive = false;
 	answer_with_status(c, status);
-	http_of(c)->clean = false;
 }
 
 static bool not_modified(const struct connection *c, const struct request *r, time_t modified)
@@ -456,6 +451,7 @@ static void begin_answer(struct connection *c)
 			http->request.keep_alive = false;
 		http->body_left = r->expects_continue ? 0 : r->content_length;
 		http->step = STEP_BODY;
+		http->timed = false; /* the body has a deadline of its own */
 	} else {
 		answer_request(c);
 	}
@@ -546,20 +542,20 @@ static void close_file(struct connection *c)
 	http_of(c)->file = 0;
 }
 
-static bool step_answer(struct connection *c)
+/* turn: what this connection was sent in this turn of the loop. */
+static bool step_answer(struct connection *c, uint64_t *turn)
 {
 	struct http *http = http_of(c);
-	uint64_t turn = 0;
 
 	if (!flush(c))
 		return false;
 	while (http->left > 0) {
-		ssize_t sent = turn < SEND_MAX ? send_piece(c) : -2;
+		ssize_t sent = *turn < SEND_MAX ? send_piece(c) : -2;
 
 		if (sent > 0) {
 			http->at += sent;
 			http->left -= (uint64_t)sent;
-			turn += (uint64_t)sent;
+			*turn += (uint64_t)sent;
 			continue;
 		}
 		if (sent == -1 && errno == EINTR)
@@ -584,6 +580,7 @@ static void http_ready(struct connection *c, unsigned events)
 {
 	struct http *http = http_of(c);
 	bool drained = false, on = true;
+	uint64_t turn = 0;
 
 	(void)events;
 	for (int steps = 0; on; steps++) {
@@ -593,7 +590,7 @@ static void http_ready(struct connection *c, unsigned events)
 			drained = true;
 		if (http->last && http->step == STEP_HEAD) {
 			if (flush(c))
-				connection_finish(c, http->clean);
+				connection_finish(c, false);
 			return;
 		}
 		switch (http->step) {
@@ -604,7 +601,7 @@ static void http_ready(struct connection *c, unsigned events)
 			on = step_body(c, &drained);
 			break;
 		case STEP_ANSWER:
-			on = step_answer(c);
+			on = step_answer(c, &turn);
 			break;
 		}
 	}

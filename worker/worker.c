@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "access.h"
+#include "bell.h"
 #include "channel.h"
 #include "clock.h"
 #include "system.h"
@@ -129,7 +130,7 @@ static void bell_ready(struct watch *watch, unsigned events)
 	uint32_t hint;
 
 	(void)events;
-	system_hush(watch->fd);
+	bell_hush(watch->fd);
 	atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
 	if (atomic_load(&from->scoreboard->generations[from->generation]) == ORDER_CUT) {
 		begin_cut(worker);
