@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "clock.h"
 
@@ -116,6 +117,22 @@ void loop_forget(struct loop *loop, struct watch *watch)
 	loop->holes++;
 }
 
+/*
+ * More descriptors are watched than the limit is by now, for somebody has lowered it: waits for the
+ * first of them, which are the process's own and its listeners, and not for long.
+ */
+static int poll_first(struct loop *loop, int timeout)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= loop->count) {
+		errno = EINVAL;
+		return -1;
+	}
+	return poll(
+	    loop->polls, (nfds_t)limit.rlim_cur, timeout < 0 || timeout > 100 ? 100 : timeout);
+}
+
 int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now)
 {
 	int timeout = timeout_ms < 0 ? -1 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
@@ -124,6 +141,8 @@ int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now)
 
 	close_holes(loop);
 	ready = poll(loop->polls, (nfds_t)loop->count, timeout);
+	if (ready == -1 && errno == EINVAL)
+		ready = poll_first(loop, timeout);
 	*now = clock_ms();
 	if (ready == -1)
 		return errno == EINTR ? 0 : -1;

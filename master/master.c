@@ -145,10 +145,10 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	master->stop_begun = now;
 	master->deadline = now + master->config->grace;
 	/* The flags first: what accept says from here on is understood by whoever hears it. */
-	for (size_t i = 0; i < master->listeners.count; i++) {
-		listener_unlink(&master->listeners.all[i]);
+	for (size_t i = 0; i < master->listeners.count; i++)
 		closing_begin(&master->listeners.all[i].closing, now, master->config->settle);
-	}
+	for (size_t i = 0; i < master->listeners.count; i++)
+		listener_unlink(&master->listeners.all[i]);
 	pool_stop(&master->pool);
 }
 

@@ -378,7 +378,7 @@ death_by() {
 	[ "$ended" -eq 0 ]
 }
 
-# The lowest descriptor that a process does not use.
+# The lowest descriptor that a process does not use: as its limit, it leaves it none.
 free_descriptor() {
 	local free=0
 	while [ -e "/proc/$1/fd/$free" ]; do free=$((free + 1)); done

@@ -232,8 +232,3 @@ bool connection_draining(const struct connection *c)
 {
 	return c->worker->phase != PHASE_SERVING;
 }
-
-int64_t connection_now(const struct connection *c)
-{
-	return c->worker->now;
-}

@@ -102,7 +102,4 @@ void connection_close(struct connection *c, enum outcome outcome);
 /* Whether the worker drains: then an answer announces that it is the last. */
 bool connection_draining(const struct connection *c);
 
-/* clock_ms() of this turn of the loop. */
-int64_t connection_now(const struct connection *c);
-
 #endif
