@@ -99,10 +99,13 @@ install: $(BUILD)/lastcall
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/lastcall/public \
 		$(DESTDIR)$(PREFIX)/share/doc/lastcall
 	install -m 755 $(BUILD)/lastcall $(DESTDIR)$(PREFIX)/sbin/lastcall
-	install -m 644 master/lastcall.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	sed 's|/usr/local|$(PREFIX)|g' master/lastcall.8 > $(DESTDIR)$(PREFIX)/share/man/man8/lastcall.8
 	install -m 644 common/lastcall.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 conf/public/* $(DESTDIR)$(PREFIX)/share/lastcall/public/
-	install -m 644 conf/lastcall.conf conf/minimal.conf README.md $(DESTDIR)$(PREFIX)/share/doc/lastcall/
+	for file in lastcall.conf minimal.conf; do \
+		sed 's|\./public|$(PREFIX)/share/lastcall/public|' conf/$$file \
+			> $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
+	install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/lastcall/
 
 clean:
 	rm -rf build lastcall

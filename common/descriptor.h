@@ -16,7 +16,8 @@ int fd_set_cloexec(int fd, bool on);
 
 /*
  * A pipe, read end first; a pair of Unix sockets of a type (SOCK_SEQPACKET keeps messages apart
- * and tells when the other side is gone). Both -1 on failure. Return 0, or -1 with errno EMFILE, ENFILE or ENOMEM.
+ * and tells when the other side is gone). Both -1 on failure. Return 0, or -1 with errno EMFILE,
+ * ENFILE or ENOMEM.
  */
 int fd_pipe(int ends[2]);
 int fd_pair(int ends[2], int type);

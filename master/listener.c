@@ -231,6 +231,18 @@ int listeners_open(struct listeners *listeners, const struct config *config,
 	return 0;
 }
 
+void listeners_give(struct listeners *listeners, gid_t group)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *listener = &listeners->all[i];
+
+		/* Only a hint to others: the server serves without it. */
+		if (listener->kind == LISTENER_UNIX &&
+		    lchown(listener->bound.un.sun_path, (uid_t)-1, group) == -1)
+			continue;
+	}
+}
+
 void listener_unlink(struct listener *listener)
 {
 	struct stat info;

@@ -50,6 +50,9 @@ struct listeners {
 int listeners_open(struct listeners *listeners, const struct config *config,
     struct scoreboard *scoreboard, char *why, size_t size);
 
+/* Gives the paths of Unix sockets to a group. */
+void listeners_give(struct listeners *listeners, gid_t group);
+
 /* Closes what is left and unlinks the paths that are still ours. */
 void listeners_close(struct listeners *listeners);
 

@@ -471,6 +471,9 @@ static int open_all(struct master *master, char *why, size_t size)
 		return STATUS_FAILED;
 	if (listeners_open(&master->listeners, config, &master->scoreboard, why, size) == -1)
 		return STATUS_FAILED;
+	/* The workers' group may connect, as far as umask lets it. */
+	if (master->privilege.change)
+		listeners_give(&master->listeners, master->privilege.gid);
 	return 0;
 }
 

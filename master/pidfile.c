@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,6 +43,21 @@ static int is_same_file(int fd, const char *path)
 	    open_file.st_dev == named.st_dev && open_file.st_ino == named.st_ino;
 }
 
+/* Whether a file is empty or begins with a line of digits, as we leave it: anything else is not
+ * ours to write over. */
+static bool is_pid_file(int fd)
+{
+	char text[32];
+	ssize_t got = pread(fd, text, sizeof text, 0);
+	ssize_t digits = 0;
+
+	while (digits < got && text[digits] >= '0' && text[digits] <= '9')
+		digits++;
+	if (digits == 0)
+		return got == 0 || (got == 1 && text[0] == '\n');
+	return digits < 20 && (digits == got || text[digits] == '\n');
+}
+
 /* Opens and locks. Returns the descriptor; -1 with why; or -2 when the file went away meanwhile. */
 static int open_locked(const char *path, char *why, size_t size)
 {
@@ -56,6 +72,12 @@ static int open_locked(const char *path, char *why, size_t size)
 	}
 	if (fstat(fd, &info) == -1 || !S_ISREG(info.st_mode)) {
 		snprintf(why, size, "pid file %s: is not a regular file", path);
+		fd_close(&fd);
+		return -1;
+	}
+	if (!is_pid_file(fd)) {
+		snprintf(why, size, "pid file %s: there is something else in it; it is left alone",
+		    path);
 		fd_close(&fd);
 		return -1;
 	}

@@ -737,6 +737,9 @@ into_full_disk() {
 @test "umask is that of the Unix sockets that are made" {
 	start_conf "umask 0007; workers 1; listen unix:$work/u.sock -> echo;"
 	[ "$(stat -c %a "$work/u.sock")" = 770 ]
+	if [ "$(id -u)" -eq 0 ]; then
+		[ "$(stat -c %g "$work/u.sock")" = "$(id -g nobody)" ]
+	fi
 	stop_server
 }
 
@@ -761,4 +764,12 @@ into_full_disk() {
 	run -2 timeout 10 "$lastcall" serve -l 127.0.0.1:0 -e links/err.log site
 	[[ "$output" == *"error-log $work/links/err.log: "* ]]
 	[ ! -e victim ]
+}
+
+@test "what make install installs is whole: the samples are good, the manual names the prefix" {
+	make -s -C "$BATS_TEST_DIRNAME/.." install DESTDIR= PREFIX="$work/prefix" BUILD="$LASTCALL_BUILD" >/dev/null
+	for file in lastcall.conf minimal.conf; do
+		run -0 "$work/prefix/sbin/lastcall" check -c "$work/prefix/share/doc/lastcall/$file"
+	done
+	grep -q "$work/prefix/share/lastcall/public" "$work/prefix/share/man/man8/lastcall.8"
 }

@@ -41,8 +41,8 @@ refused_start() {
 	[ ! -e pid ]
 }
 
-@test "a stale pid file is taken over, whatever is in it" {
-	for stale in '' 1 "$$" 99999999 -1 nonsense "$(head -c 100000 /dev/zero | tr '\0' 7)"; do
+@test "a stale pid file is taken over, whatever pid is in it" {
+	for stale in '' 1 "$$" 99999999; do
 		echo "$stale" >pid
 		start_with_pid_file
 		[ "$(cat pid)" = "$server" ]
@@ -273,4 +273,16 @@ fifty_decided() {
 	' bash "$lastcall"
 	[ "$(grep -c 'no lastcall is running' <<<"$output")" -eq 2 ]
 	[[ "$output" == *"drained in"* ]]
+}
+
+@test "a file that is no pid file is refused and left as it is" {
+	for stale in -1 nonsense "$(head -c 100000 /dev/zero | tr '\0' 7)"; do
+		echo "$stale" >pid
+		run -1 timeout 20 "$lastcall" serve -l 127.0.0.1:0 -p pid site
+		[ "$(cat pid)" = "$stale" ]
+	done
+	echo precious >precious
+	run -1 timeout 20 "$lastcall" serve -l 127.0.0.1:0 -p precious site
+	[[ "$output" == *"pid file $work/precious: there is something else in it; it is left alone"* ]]
+	[ "$(cat precious)" = precious ]
 }
