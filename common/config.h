@@ -55,6 +55,22 @@ struct listen_config {
 	struct listen_config *next;
 };
 
+/* One endpoint for control: `control ADDR { … }`, or the default one. */
+struct control_config {
+	struct address address; /* ADDRESS_UNIX, ADDRESS_INET or ADDRESS_ANY */
+	bool soft; /* nobody asked for it by name: if it cannot be had, go on without */
+	/* Written by the directives of its block. */
+	int64_t mode; /* of a Unix socket, 0600 */
+	char *group; /* of a Unix socket; NULL: the server's own */
+	char *token_file; /* absolute; a TCP endpoint must have it */
+	char **allow_services; /* names and kinds; NULL: see PROTOCOL */
+	char **allow_ports; /* "20000-20999", "8080"; NULL: any */
+	char **allow_address; /* "127.0.0.1", "10.0.0.0/8", "::1", "*", "unix"; NULL: any */
+	int64_t max_leases; /* DIRECTIVE_AUTO: no limit */
+	struct position at;
+	struct control_config *next;
+};
+
 /* Where a directive was written, for errors that are found later. */
 struct config_setting {
 	const struct directive *directive;
@@ -76,10 +92,13 @@ struct config {
 	int64_t max_connections;
 	int64_t max_requests; /* of one worker, then it is replaced; 0: never */
 	int64_t backlog; /* of each listener, 4096 */
+	int64_t max_listeners; /* open at once; DIRECTIVE_AUTO: 1024, or what the limits allow */
 	char *pid_file; /* absolute, or NULL */
 	char *error_log; /* absolute, or NULL for standard error */
 	int64_t log_level; /* enum log_level: error, warn, notice, info, debug; notice */
 
+	struct control_config *controls; /* in the order of the file; NULL: none */
+	bool control_off; /* `control off;`: not even the default one */
 	struct service_config *services; /* in the order of the file */
 	struct listen_config *listeners; /* in the order of the file, then of the command line */
 	struct config_source *sources; /* files read, owned; positions point into them */
@@ -108,6 +127,25 @@ int config_load(struct config *config, const char *path, struct diagnostics *d);
  */
 int config_add_listener(struct config *config, const char *address, int count, char *const *words,
     struct diagnostics *d);
+
+/*
+ * A service given in place, as config_add_listener makes it, but part of no configuration: for a
+ * port that is opened while the server runs. words are the kind's arguments; a relative path starts
+ * from folder (NULL: that is an error). Returns it, to be freed with config_free_service, or NULL
+ * with why.
+ */
+struct service_config *config_make_service(const struct service_kind *kind,
+    const char *const *words, size_t count, const char *folder, char *why, size_t size);
+void config_free_service(struct service_config *service);
+
+/* The service of that name that the configuration defines (never one in place), or NULL. */
+struct service_config *config_find_service(const struct config *config, const char *name);
+
+/*
+ * Where the default control endpoint is: LASTCALL_CONTROL, else for root /run/lastcall/control.sock,
+ * else below XDG_RUNTIME_DIR. Returns out, or NULL when there is none of these.
+ */
+const char *config_default_control(char *out, size_t size);
 
 /*
  * Looks at what only the system knows: that user and group exist, that the folders and programs

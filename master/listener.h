@@ -1,9 +1,11 @@
 /*
- * A listening socket as the master sees it: what it was asked to be, what it became, and how it
- * closes.
+ * A listening socket as the master sees it: what it was asked to be, what it became, who has it,
+ * and how it closes.
  *
- * The master owns the descriptor; each worker gets a copy by the fork. A listener is in `struct
- * listeners` from the time that it is bound until the process ends.
+ * The master owns the descriptor; each worker has a copy, by the fork or over its channel. A
+ * listener has one place in `struct listeners` from the time that it is bound until its last
+ * connection has ended, and its index there is that of its word and its tallies in the shared
+ * memory. What it goes through is ports.h's; here is what it is.
  */
 #ifndef LASTCALL_LISTENER_H
 #define LASTCALL_LISTENER_H
@@ -16,45 +18,112 @@
 #include "address.h"
 #include "closing.h"
 #include "config.h"
+#include "diagnostics.h"
 #include "handover.h"
 #include "scoreboard.h"
 
 #define LISTENERS_OF_A_NAME 8 /* addresses of a name that are bound at most */
 
+struct port_holder;
+struct port_waiter;
+
+enum listener_state {
+	LISTENER_VACANT, /* no listener: the place is free */
+	LISTENER_OPEN,
+	LISTENER_CLOSING, /* flag, gate, drain */
+	LISTENER_FINISHING, /* released: connections that it let in are served on */
+	LISTENER_CLOSED, /* of the configuration, closed until the next reload */
+};
+
+enum listener_origin { ORIGIN_CONFIGURATION, ORIGIN_OPENED, ORIGIN_LEASED };
+
+/* Who asked for a port. */
+struct owner {
+	int endpoint; /* of the control endpoints, -1: nobody, it is the configuration's */
+	bool known; /* uid and pid are those that the kernel tells of a Unix client */
+	uid_t uid;
+	pid_t pid;
+	char peer[ADDRESS_TEXT]; /* "127.0.0.1:4711", of a TCP client; else empty */
+};
+
 struct listener {
-	int fd;
-	unsigned index; /* of its word on the scoreboard */
+	enum listener_state state;
+	int fd; /* -1: released, and no worker has a copy */
+	unsigned index; /* of its place, its word and its tallies */
 	enum listener_kind kind;
 	bool ours;
-	const struct service_config *service; /* of the configuration, not owned */
+	enum listener_origin origin;
+	struct service_config *service;
+	bool service_is_ours; /* made for this port alone, freed with it */
 	union address_socket bound; /* what the kernel says it is bound to */
 	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */
+	char asked[ADDRESS_TEXT]; /* as it was asked for, "localhost:0" */
 	dev_t device; /* of a Unix socket's path, so that only our own is unlinked */
 	ino_t inode;
+	struct owner owner;
+	int64_t opened; /* ms */
 	struct closing closing;
 	uint64_t holders[SCOREBOARD_SLOTS / 64]; /* which workers have a copy, by slot */
+	struct tally past; /* of workers that are gone, and of what was cut in its queue */
+
+	/* ports.c's own. */
+	int64_t ttl_ends; /* ms; CLOCK_NEVER: no ttl */
+	int64_t grace_ends; /* ms: what is open then is cut; CLOCK_NEVER */
+	int64_t released; /* ms: when it was */
+	int why_closed; /* enum close_reason */
+	bool cut; /* its connections were told to end */
+	struct port_holder *holder; /* of a lease, NULL once it is gone */
+	struct listener *next_lease; /* of the same holder */
+	struct port_waiter *waiters;
+	struct listener *next_closing;
+	struct listener *next_same; /* of the same hash */
+	struct listener *next_vacant;
 };
 
+/* Every place. The pointers stay as they are from listeners_init to listeners_close. */
 struct listeners {
 	struct listener *all;
-	size_t count;
-	struct handover_listener *handover; /* the same for workers, in the same order */
+	size_t capacity; /* places */
+	size_t count; /* places used so far: no listener beyond */
+	size_t open; /* LISTENER_OPEN */
+	struct listener *vacant;
+	struct listener **hashed; /* by text; LISTENERS_HASH of them */
+	struct scoreboard *scoreboard;
 };
 
+/* Makes the places. Returns 0, or -1 with errno ENOMEM. */
+int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard);
+
 /*
- * Binds every address of the configuration. Returns 0, or -1 with why ("cannot listen on *:80:
- Permission denied");
- * what was bound by then stays in listeners and is released by listeners_close.
-
+ * Binds every address of the configuration. Returns 0, or -1 with every error in d; what was bound
+ * by then stays in listeners and is released by listeners_close.
  */
-int listeners_open(struct listeners *listeners, const struct config *config,
-    struct scoreboard *scoreboard, char *why, size_t size);
+int listeners_open(struct listeners *listeners, const struct config *config, int64_t now,
+    struct diagnostics *d);
 
-/* Gives the paths of Unix sockets to a group. */
-void listeners_give(struct listeners *listeners, gid_t group);
+/* Gives the path of a Unix socket to a group; only a hint to others, so it cannot fail. */
+void listener_give(const struct listener *listener, gid_t group);
 
 /* Closes what is left and unlinks the paths that are still ours. */
 void listeners_close(struct listeners *listeners);
+
+/*
+ * Binds one address (never ADDRESS_NAME) in a vacant place. Returns the listener, OPEN, for its
+ * service to be set, or NULL with errno of socket(2), bind(2), listen(2); ENFILE: no place is left.
+ */
+struct listener *listener_open(
+    struct listeners *listeners, const struct address *address, int backlog, int64_t now);
+
+/* Gives a place back: its descriptor is closed, its own service released and freed. */
+void listener_free(struct listeners *listeners, struct listener *listener);
+
+/* The one setter of the state. */
+void listener_set_state(
+    struct listeners *listeners, struct listener *listener, enum listener_state state);
+
+/* The listener that is bound to that text, the OPEN one first, then one that is CLOSING, then any;
+ * or NULL. */
+struct listener *listener_find(const struct listeners *listeners, const char *text);
 
 /* Unlinks the path of a Unix listener if it is still the one that we bound: nobody new finds it. */
 void listener_unlink(struct listener *listener);
@@ -62,6 +131,17 @@ void listener_unlink(struct listener *listener);
 /* Notes who has a copy. */
 void listener_hold(struct listener *listener, unsigned slot, bool holds);
 bool listener_held(const struct listener *listener);
+bool listener_held_by(const struct listener *listener, unsigned slot);
+
+/*
+ * What all workers, living and gone, counted for it. Numbers of workers: to show and to compare.
+ */
+void listener_tally(
+    const struct listeners *listeners, const struct listener *listener, struct tally *out);
+
+/* A worker is gone, or its slot is about to be used: takes over what it counted. What it had open
+ * is cut. */
+void listeners_fold(struct listeners *listeners, unsigned slot, uint64_t most);
 
 /* "http://127.0.0.1:8080/" for a service that has a scheme, else "". Returns out. */
 const char *listener_url(const struct listener *listener, char *out, size_t size);
