@@ -141,6 +141,7 @@ static const char *take_word(char **at)
 static void bad(struct reply *reply, const char *why)
 {
 	reply->kind = REPLY_BAD;
+	reply->count = 0;
 	reply->text = why;
 }
 
@@ -235,26 +236,50 @@ int reply_receipt(const struct reply *reply, struct receipt *receipt)
 	return 0;
 }
 
+size_t reply_utf8(const unsigned char *text)
+{
+	size_t length = text[0] < 0x80          ? 1
+	    : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+	    : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+	    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+						: 0;
+
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* Longer than it had to be, a surrogate, or above the last one. */
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return length;
+}
+
 const char *reply_display(const char *text, char *out, size_t size)
 {
 	static const char digits[] = "0123456789abcdef";
+	const unsigned char *at = (const unsigned char *)text;
 	size_t n = 0;
 
-	for (; *text != '\0'; text++) {
-		unsigned char byte = (unsigned char)*text, next = (unsigned char)text[1];
-		bool hidden = byte == 0xc2 && next >= 0x80 && next < 0xa0;
-		bool plain = byte >= 0x20 && byte != 0x7f && !hidden;
+	while (*at != '\0') {
+		size_t length = reply_utf8(at);
+		bool control = *at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0);
+		bool plain = length > 0 && !control;
 
-		if (n + (plain ? 1 : 4) >= size)
+		if (length == 0)
+			length = 1;
+		if (n + length * (plain ? 1 : 4) >= size)
 			break;
-		if (plain) {
-			out[n++] = (char)byte;
-			continue;
+		for (; length > 0; length--, at++) {
+			if (plain) {
+				out[n++] = (char)*at;
+				continue;
+			}
+			out[n++] = '\\';
+			out[n++] = 'x';
+			out[n++] = digits[*at >> 4];
+			out[n++] = digits[*at & 15];
 		}
-		out[n++] = '\\';
-		out[n++] = 'x';
-		out[n++] = digits[byte >> 4];
-		out[n++] = digits[byte & 15];
 	}
 	if (size > 0)
 		out[n] = '\0';

@@ -61,9 +61,12 @@ const char *reply_value(const struct reply *reply, const char *name);
  */
 int reply_receipt(const struct reply *reply, struct receipt *receipt);
 
+/* The length of the UTF-8 sequence that text begins with, or 0 when that is none. */
+size_t reply_utf8(const unsigned char *text);
+
 /*
- * Writes what a person may see of a text: control characters, also those that UTF-8 hides in two
- * bytes, become \xHH. Always NUL-terminated; returns out.
+ * Writes what a person may see of a text: control characters, also those that UTF-8 has in two
+ * bytes, and what is no UTF-8, become \xHH. Always NUL-terminated; returns out.
  */
 const char *reply_display(const char *text, char *out, size_t size);
 

@@ -298,33 +298,13 @@ static void print_tables(const struct answer *answer)
 
 /* ---- for programs ---- */
 
-/* The length of the UTF-8 sequence at text, or 0 when there is none that JSON may have. */
-static size_t sequence(const unsigned char *text)
-{
-	size_t length = text[0] < 0x80          ? 1
-	    : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-	    : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-	    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-						: 0;
-
-	for (size_t i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	/* Longer than it had to be, a surrogate, or above the last one. */
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return length;
-}
-
 static void print_string(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
 
 	putchar('"');
 	while (*at != '\0') {
-		size_t length = sequence(at);
+		size_t length = reply_utf8(at);
 
 		if (*at == '"' || *at == '\\')
 			printf("\\%c", *at);
