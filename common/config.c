@@ -36,6 +36,7 @@ const struct directive config_directives[] = {
     {"max-connections", DIRECTIVE_NUMBER, FIELD(max_connections), 1, 1000000, "auto", NULL, "auto"},
     {"max-requests", DIRECTIVE_NUMBER, FIELD(max_requests), 0, DIRECTIVE_NO_LIMIT, NULL, NULL, "0"},
     {"backlog", DIRECTIVE_NUMBER, FIELD(backlog), 1, 65535, NULL, NULL, "4096"},
+    {"max-listeners", DIRECTIVE_NUMBER, FIELD(max_listeners), 1, 16384, "auto", NULL, "auto"},
     {"pid-file", DIRECTIVE_PATH, FIELD(pid_file), 0, 0, NULL, NULL, NULL},
     {"error-log", DIRECTIVE_PATH, FIELD(error_log), 0, 0, NULL, NULL, NULL},
     {"log-level", DIRECTIVE_CHOICE, FIELD(log_level), 0, 0, NULL, log_levels, "notice"},
@@ -75,6 +76,10 @@ void config_free(struct config *config)
 	for (struct listen_config *l = config->listeners, *next; l != NULL; l = next) {
 		next = l->next;
 		free(l);
+	}
+	for (struct control_config *c = config->controls, *next; c != NULL; c = next) {
+		next = c->next;
+		config_free_control(c);
 	}
 	for (struct config_setting *s = config->settings, *next; s != NULL; s = next) {
 		next = s->next;
@@ -177,8 +182,7 @@ static const char *option_of(const struct position *at)
 	return at->file == NULL ? "-l: " : "";
 }
 
-/* "lastcall.conf:12:8", or the command line. */
-static const char *place_text(const struct position *at, char *out, size_t size)
+const char *place_text(const struct position *at, char *out, size_t size)
 {
 	if (at->file == NULL)
 		snprintf(out, size, "on the command line");
@@ -247,9 +251,8 @@ int service_check(
 	return -1;
 }
 
-/* A name that is no service's and no kind's. */
-static void unknown_service(
-    const struct config *config, const struct word *word, struct diagnostics *d)
+void service_unknown(
+    const struct config *config, const char *name, const struct position *at, struct diagnostics *d)
 {
 	const char *names[CONFIG_SERVICES_MAX + 32];
 	size_t count = 0;
@@ -259,15 +262,13 @@ static void unknown_service(
 	for (size_t i = 0; service_kinds[i] != NULL && count < CONFIG_SERVICES_MAX + 31; i++)
 		names[count++] = service_kinds[i]->name;
 	names[count] = NULL;
-	const char *near = diagnostics_nearest(word->text, names);
+	const char *near = diagnostics_nearest(name, names);
 
 	if (near != NULL)
-		config_error(config, d, &word->at,
-		    "%sunknown service \"%.100s\"; did you mean \"%s\"?", option_of(&word->at),
-		    word->text, near);
+		config_error(config, d, at, "%sunknown service \"%.100s\"; did you mean \"%s\"?",
+		    option_of(at), name, near);
 	else
-		config_error(config, d, &word->at, "%sunknown service \"%.100s\"",
-		    option_of(&word->at), word->text);
+		config_error(config, d, at, "%sunknown service \"%.100s\"", option_of(at), name);
 }
 
 /* Sets what the arguments of a service in place say. Returns 0, or -1 with the error in d. */
@@ -345,7 +346,7 @@ struct service_config *service_resolve(struct config *config, const struct word 
 		return NULL;
 	}
 	if (named == NULL && kind == NULL)
-		unknown_service(config, &words[0], d);
+		service_unknown(config, words[0].text, &words[0].at, d);
 	if (named != NULL || kind == NULL)
 		return named;
 	struct service_config *service = count == 1 ? plain_service(config, kind) : NULL;

@@ -24,6 +24,7 @@
 
 #define CONFIG_SERVICES_MAX 1024 /* of one configuration, those given in place included */
 #define CONFIG_LISTENERS_MAX 1024
+#define CONFIG_CONTROLS_MAX 16
 #define CONFIG_FILES_MAX 1024
 #define CONFIG_DEPTH_MAX 10 /* files that include one another */
 #define CONFIG_NAME_MAX 63 /* bytes of a service's name, [A-Za-z0-9_.-]+, which is no kind's */
@@ -71,7 +72,8 @@ struct control_config {
 	struct control_config *next;
 };
 
-/* Where a directive was written, for errors that are found later. */
+/* Where a directive was written, for errors that are found later; of one that takes any number of
+ * words, a setting for each, the first one first. */
 struct config_setting {
 	const struct directive *directive;
 	const void *base; /* the struct that it was written into */
@@ -108,6 +110,9 @@ struct config {
 /* The directives of the top level, into struct config. */
 extern const struct directive config_directives[];
 
+/* Those of a control block, into struct control_config. */
+extern const struct directive control_directives[];
+
 /* An empty configuration with every default set. Returns NULL with errno ENOMEM. */
 struct config *config_new(void);
 
@@ -142,15 +147,28 @@ void config_free_service(struct service_config *service);
 struct service_config *config_find_service(const struct config *config, const char *name);
 
 /*
- * Where the default control endpoint is: LASTCALL_CONTROL, else for root /run/lastcall/control.sock,
- * else below XDG_RUNTIME_DIR. Returns out, or NULL when there is none of these.
+ * Reads the address of a control endpoint: a path (relative to folder, NULL: the current one),
+ * unix:/path, or a literal TCP address. Returns 0, or -1 with *why set to a constant sentence;
+ * *address is then unchanged.
+ */
+int config_control_address(
+    struct address *address, const char *text, const char *folder, const char **why);
+
+/* An endpoint with every default set, part of no configuration. NULL with errno ENOMEM. */
+struct control_config *config_new_control(const struct address *address);
+void config_free_control(struct control_config *control);
+
+/*
+ * Where the default control endpoint is: LASTCALL_CONTROL, else for root
+ * /run/lastcall/control.sock, else below XDG_RUNTIME_DIR. Returns out, or NULL when there is none
+ * of these.
  */
 const char *config_default_control(char *out, size_t size);
 
 /*
- * Looks at what only the system knows: that user and group exist, that the folders and programs
- * named are there and are what they should be. Opens nothing for writing. Returns 0 or -1 with
- * errors in d.
+ * Looks at what only the system knows: that user and group exist, that the folders, programs and
+ * files with tokens that are named are there and are what they should be. Opens nothing for
+ * writing. Returns 0 or -1 with errors in d.
  */
 int config_check_system(const struct config *config, struct diagnostics *d);
 

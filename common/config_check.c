@@ -1,6 +1,6 @@
 /*
- * Asks the system whether what a configuration names is there: users, groups, folders. It only
- * looks; what it finds may have changed when the server starts, so nothing may rely on it.
+ * Asks the system whether what a configuration names is there: users, groups, folders, tokens. It
+ * only looks; what it finds may have changed when the server starts, so nothing may rely on it.
  */
 #include "config.h"
 
@@ -80,18 +80,63 @@ static void check_paths(const struct config *config, const struct directive *tab
 }
 
 static void check_account(const struct config *config, const char *what, const char *name,
-    bool exists, const struct position *otherwise, struct diagnostics *d)
+    bool exists, const struct position *at, struct diagnostics *d)
 {
 	int failed = errno;
-	const struct directive *row = directive_find(config_directives, what);
 
 	if (exists)
 		return;
 	/* ENOENT and the like are what some libraries say for "not found" (getpwnam(3)). */
 	bool absent = failed == 0 || failed == ENOENT || failed == ESRCH || failed == EPERM;
 
-	config_error(config, d, place_of(config, row, config, otherwise), "%s \"%.100s\": %s", what,
-	    name, absent ? "there is none of that name" : strerror(failed));
+	config_error(config, d, at, "%s \"%.100s\": %s", what, name,
+	    absent ? "there is none of that name" : strerror(failed));
+}
+
+/* A group that is written into a struct by the rows of table. */
+static void check_group(const struct config *config, const struct directive *table,
+    const void *base, const char *name, const struct position *otherwise, struct diagnostics *d)
+{
+	const struct directive *row = directive_find(table, "group");
+
+	if (name == NULL)
+		return;
+	errno = 0;
+	check_account(config, "group", name, getgrnam(name) != NULL,
+	    place_of(config, row, base, otherwise), d);
+}
+
+/* A token that everybody can read is none. */
+static void check_token(
+    const struct config *config, const struct control_config *control, struct diagnostics *d)
+{
+	const struct directive *row = directive_find(control_directives, "token-file");
+	const struct position *at = place_of(config, row, control, &control->at);
+	const char *path = control->token_file, *wrong = NULL;
+	struct stat st;
+
+	if (path == NULL)
+		return;
+	if (stat(path, &st) == -1)
+		wrong = errno == ENOENT ? "there is no such file" : strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		wrong = "it is not a regular file";
+	else if (st.st_mode & S_IROTH)
+		wrong = "everybody may read it; take that away, as with chmod o-r";
+	else if (st.st_size == 0)
+		wrong = "it is empty";
+	if (wrong != NULL)
+		config_error(config, d, at, "token-file \"%s\": %s", path, wrong);
+}
+
+static void check_control(
+    const struct config *config, const struct control_config *control, struct diagnostics *d)
+{
+	if (control->address.form == ADDRESS_UNIX)
+		check_parent(
+		    config, &control->at, "control", control->address.socket.un.sun_path, d);
+	check_group(config, control_directives, control, control->group, &control->at, d);
+	check_token(config, control, d);
 }
 
 int config_check_system(const struct config *config, struct diagnostics *d)
@@ -100,15 +145,13 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 	int before = d->errors;
 
 	if (config->user != NULL) {
+		const struct directive *row = directive_find(config_directives, "user");
+
 		errno = 0;
-		check_account(
-		    config, "user", config->user, getpwnam(config->user) != NULL, &nowhere, d);
+		check_account(config, "user", config->user, getpwnam(config->user) != NULL,
+		    place_of(config, row, config, &nowhere), d);
 	}
-	if (config->group != NULL) {
-		errno = 0;
-		check_account(
-		    config, "group", config->group, getgrnam(config->group) != NULL, &nowhere, d);
-	}
+	check_group(config, config_directives, config, config->group, &nowhere, d);
 	check_paths(config, config_directives, config, &nowhere, d);
 	for (const struct service_config *s = config->services; s != NULL; s = s->next)
 		check_paths(config, s->kind->directives, s->options, &s->at, d);
@@ -120,5 +163,7 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 			    "no socket named \"%.100s\" was passed to this process",
 			    l->address.name);
 	}
+	for (const struct control_config *c = config->controls; c != NULL; c = c->next)
+		check_control(config, c, d);
 	return d->errors == before ? 0 : -1;
 }

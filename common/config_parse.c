@@ -1,5 +1,6 @@
 /*
- * Reads the files of a configuration: blocks, services, listeners, includes.
+ * Reads the files of a configuration: blocks, services, includes. What stands in `listen` and
+ * `control` is read in files of their own.
  *
  * It goes on after every error, so that one run shows them all, and takes care that one slip is
  * one error. Listeners are bound to their services last, for a service may stand below them.
@@ -14,13 +15,6 @@
 
 #include "config_parts.h"
 
-/* What the statements of a block may be. kind is NULL at the top level. */
-struct scope {
-	const struct directive *table;
-	void *base;
-	const struct service_kind *kind;
-};
-
 typedef void keyword_function(struct parser *parser, struct statement *statement);
 
 static keyword_function parse_service, parse_include;
@@ -34,6 +28,7 @@ struct keyword {
 static const struct keyword keywords[] = {
     {"service", parse_service, 3},
     {"listen", parse_listen, SIZE_MAX},
+    {"control", parse_control, 2},
     {"include", parse_include, 2},
     {NULL, NULL, 0},
 };
@@ -52,6 +47,22 @@ static void no_memory(const struct parser *p, const struct position *at)
 	config_error(p->config, p->d, at, "%s", strerror(ENOMEM));
 }
 
+/* Whether a word begins a statement of the block that would follow on these words. */
+static bool is_in_block(const struct statement *s, const struct keyword *keyword, const char *word)
+{
+	const struct directive *table = NULL;
+
+	if (keyword != NULL && keyword->parse == parse_service && s->count == 3) {
+		const struct service_kind *kind = service_kind_find(s->words[2].text);
+
+		table = kind != NULL ? kind->directives : NULL;
+	} else if (keyword != NULL && keyword->parse == parse_control && s->count == 2) {
+		/* `group` stands at the top level too, and means that here. */
+		table = directive_find(config_directives, word) == NULL ? control_directives : NULL;
+	}
+	return directive_find(table, word) != NULL;
+}
+
 /*
  * What a word at the beginning of a line is to the statement before it: the next statement, if the
  * one before is full or the word is the name of one. A word that only looks like it can be quoted.
@@ -59,7 +70,8 @@ static void no_memory(const struct parser *p, const struct position *at)
 static enum statement_break judge(const void *context, const struct statement *s, const char *word)
 {
 	const struct scope *scope = context;
-	const struct keyword *keyword = scope->kind == NULL ? keyword_find(s->words[0].text) : NULL;
+	const struct keyword *keyword =
+	    scope->block == NULL ? keyword_find(s->words[0].text) : NULL;
 	const struct directive *row = directive_find(scope->table, s->words[0].text);
 	size_t full = keyword != NULL                     ? keyword->words
 	    : row != NULL && row->type != DIRECTIVE_WORDS ? 2
@@ -68,12 +80,7 @@ static enum statement_break judge(const void *context, const struct statement *s
 
 	if (s->count < full && !begins)
 		return STATEMENT_GOES_ON;
-	if (keyword == NULL || keyword->parse != parse_service || s->count != 3)
-		return STATEMENT_BREAKS;
-	const struct service_kind *kind = service_kind_find(s->words[2].text);
-
-	return kind != NULL && directive_find(kind->directives, word) != NULL ? STATEMENT_BLOCK_OPEN
-									      : STATEMENT_BREAKS;
+	return is_in_block(s, keyword, word) ? STATEMENT_BLOCK_OPEN : STATEMENT_BREAKS;
 }
 
 void parser_skip_block(struct parser *p, const struct statement *s)
@@ -104,7 +111,7 @@ static const char *nearest_in(const struct scope *scope, const char *word)
 	for (const struct directive *row = scope->table;
 	     row != NULL && row->name != NULL && count < 120; row++)
 		names[count++] = row->name;
-	for (const struct keyword *k = keywords; scope->kind == NULL && k->name != NULL; k++)
+	for (const struct keyword *k = keywords; scope->block == NULL && k->name != NULL; k++)
 		names[count++] = k->name;
 	names[count] = NULL;
 	return diagnostics_nearest(word, names);
@@ -119,12 +126,14 @@ static void unknown_directive(
 	char kinds[256];
 	const char *near;
 
-	if (scope->kind != NULL && top)
+	if (scope->block != NULL && top)
 		config_error(p->config, p->d, at,
-		    "\"%s\" belongs at the top level, outside of any service", name);
+		    "\"%s\" belongs at the top level, outside of any %s", name, scope->block);
 	else if (kinds_with(name, kinds, sizeof(kinds)) > 0)
 		config_error(
 		    p->config, p->d, at, "\"%s\" belongs in a service of kind %s", name, kinds);
+	else if (directive_find(control_directives, name) != NULL)
+		config_error(p->config, p->d, at, "\"%s\" belongs in the block of a control", name);
 	else if ((near = nearest_in(scope, name)) != NULL)
 		config_error(p->config, p->d, at,
 		    "unknown directive \"%.100s\"; did you mean \"%s\"?", name, near);
@@ -156,6 +165,18 @@ static void missing_value(struct parser *p, const struct directive *row, const s
 		config_error(p->config, p->d, at, "%s needs a value", row->name);
 }
 
+/* Notes where each value was written; the newest is found first, so the first one goes last. */
+static void add_settings(struct parser *p, const struct scope *scope, const struct directive *row,
+    const struct statement *s)
+{
+	for (size_t i = s->count - 1; i > 0; i--) {
+		if (setting_add(p->config, row, scope->base, &s->words[i].at) == -1) {
+			no_memory(p, &s->words[i].at);
+			return;
+		}
+	}
+}
+
 /* Writes the words of a statement into the struct of its block. */
 static void set_value(struct parser *p, const struct scope *scope, const struct directive *row,
     const struct statement *s)
@@ -173,8 +194,8 @@ static void set_value(struct parser *p, const struct scope *scope, const struct 
 	if (directive_set(
 		row, scope->base, texts, s->count - 1, p->source->folder, why, sizeof(why)) == -1)
 		config_error(p->config, p->d, at, "%s", why);
-	else if (setting_add(p->config, row, scope->base, at) == -1)
-		no_memory(p, at);
+	else
+		add_settings(p, scope, row, s);
 	free(texts);
 }
 
@@ -211,7 +232,7 @@ static void apply_statement(struct parser *p, const struct scope *scope, struct 
 		parser_skip_block(p, s);
 		return;
 	}
-	if (scope->kind == NULL)
+	if (scope->block == NULL)
 		keyword = keyword_find(s->words[0].text);
 	row = directive_find(scope->table, s->words[0].text);
 	if (keyword != NULL) {
@@ -226,8 +247,7 @@ static void apply_statement(struct parser *p, const struct scope *scope, struct 
 	}
 }
 
-/* Reads the statements of a block to its end; open is its brace, NULL for a file. */
-static void parse_block(struct parser *p, const struct scope *scope, const struct position *open)
+void parser_block(struct parser *p, const struct scope *scope, const struct position *open)
 {
 	for (bool over = false; !over;) {
 		struct statement s;
@@ -309,11 +329,11 @@ static void unknown_kind(struct parser *p, const struct word *word)
 static void parse_service_block(
     struct parser *p, struct statement *s, struct service_config *service)
 {
-	struct scope scope = {service->kind->directives, service->options, service->kind};
+	struct scope scope = {service->kind->directives, service->options, "service"};
 	int before = p->d->errors;
 
 	if (s->end == TOKEN_OPEN)
-		parse_block(p, &scope, &s->end_at);
+		parser_block(p, &scope, &s->end_at);
 	if (p->d->errors == before)
 		service_check(p->config, service, p->d);
 }
@@ -403,7 +423,7 @@ static void parse_file(struct parser *includer, struct config *config, const cha
 	p.source->next = config->sources;
 	config->sources = p.source;
 	lexer_init(&p.lexer, p.source->text, p.source->length);
-	parse_block(&p, &scope, NULL);
+	parser_block(&p, &scope, NULL);
 }
 
 /*
@@ -479,5 +499,6 @@ int config_load(struct config *config, const char *path, struct diagnostics *d)
 	references.end = &references.first;
 	parse_file(NULL, config, path, &at, &references, d);
 	reference_resolve(config, &references, d);
+	control_check(config, d);
 	return d->errors == before ? 0 : -1;
 }

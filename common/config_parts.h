@@ -27,6 +27,13 @@ int service_append(struct config *config, struct service_config *service, struct
 /* The named service (never one in place), or NULL. */
 struct service_config *service_find(const struct config *config, const char *name);
 
+/* Reports a name that is no service's and no kind's. */
+void service_unknown(const struct config *config, const char *name, const struct position *at,
+    struct diagnostics *d);
+
+/* "at lastcall.conf:12:8", or "on the command line". Returns out. */
+const char *place_text(const struct position *at, char *out, size_t size);
+
 /* Has its kind look at it as a whole. Returns 0 or -1. */
 int service_check(
     const struct config *config, const struct service_config *service, struct diagnostics *d);
@@ -72,11 +79,27 @@ struct parser {
 	const struct parser *includer; /* NULL for the first file */
 };
 
+/* What the statements of a block may be. */
+struct scope {
+	const struct directive *table;
+	void *base;
+	const char *block; /* "service", "control"; NULL: the top level */
+};
+
+/* Reads the statements of a block to its end; open is its brace, NULL for a file. */
+void parser_block(struct parser *p, const struct scope *scope, const struct position *open);
+
 /* Goes over the block, if any, of a statement that should have none or was not understood. */
 void parser_skip_block(struct parser *p, const struct statement *s);
 
 /* `listen ADDR… -> SERVICE [ARG…];`: adds the listeners and leaves a reference to their service. */
 void parse_listen(struct parser *p, struct statement *s);
+
+/* `control ADDR { … }`, `control ADDR;`, `control off;`. */
+void parse_control(struct parser *p, struct statement *s);
+
+/* Looks at the services that control blocks allow, when all files were read. */
+void control_check(const struct config *config, struct diagnostics *d);
 
 /* Gives every listener its service, when all files were read. Frees the references. */
 void reference_resolve(

@@ -24,6 +24,12 @@ int system_pipe(int ends[2]);
 int system_accept(int listener, struct sockaddr *peer, socklen_t *length);
 
 /*
+ * Who connected a Unix stream socket, as the kernel noted it then. *pid is 0 where only the user is
+ * told. Returns 0, or -1 with errno (ENOSYS: the system does not tell).
+ */
+int system_peer(int connection, uid_t *uid, pid_t *pid);
+
+/*
  * Memory shared with every child forked later, zeroed; *fd is the descriptor that keeps it (so that
  * it can survive an execve). Returns the address, or NULL with errno. Unmap with munmap.
  */

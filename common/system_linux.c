@@ -42,6 +42,18 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
 	return accept4(listener, peer, length, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
+int system_peer(int connection, uid_t *uid, pid_t *pid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == -1)
+		return -1;
+	*uid = peer.uid;
+	*pid = peer.pid;
+	return 0;
+}
+
 void *system_shared_memory(size_t size, int *fd)
 {
 	void *memory;

@@ -30,6 +30,39 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
 	return fd;
 }
 
+/* POSIX has no such call. Linux, where the tests of the twin run, has its own and not this one. */
+#if defined __FreeBSD__ || defined __NetBSD__ || defined __OpenBSD__ || defined __DragonFly__ ||   \
+    defined __APPLE__
+int system_peer(int connection, uid_t *uid, pid_t *pid)
+{
+	gid_t gid;
+
+	*pid = 0;
+	return getpeereid(connection, uid, &gid);
+}
+#elif defined __linux__
+int system_peer(int connection, uid_t *uid, pid_t *pid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == -1)
+		return -1;
+	*uid = peer.uid;
+	*pid = peer.pid;
+	return 0;
+}
+#else
+int system_peer(int connection, uid_t *uid, pid_t *pid)
+{
+	(void)connection;
+	(void)uid;
+	(void)pid;
+	errno = ENOSYS;
+	return -1;
+}
+#endif
+
 void *system_shared_memory(size_t size, int *fd)
 {
 	char name[64];

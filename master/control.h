@@ -1,14 +1,18 @@
 /*
  * The control endpoints: where clients ask the master for ports, and what becomes of their
- * connections. What they may say is in PROTOCOL; this is the only file that reads from them.
+ * connections. What they may say is in PROTOCOL.
  *
- *   client:  READING ──a whole request──► (answered at once, or) WAITING ──answered──► READING
- *               │                                                              │
- *               └── end of file and all answered, a fatal error, too slow ─────┴──► CLOSING ──► gone
+ *   client:  READING ─a request─► (answered at once, or) WAITING, REPORTING ─answered─► READING
+ *               │                                                                          │
+ *               └─── end of file and all answered, a fatal error, too slow ────────────────┴─►
+ * CLOSING ─► gone
  *
- *   READING  A request may come. Whoever holds leases may be silent for as long as he likes. WAITING
- * Its answer waits for a close or for the stop; what comes meanwhile is not read. CLOSING  What it
- * was told last is still being written, for SLOW_MS at most.
+ *   READING    A request may come. Whoever holds leases may be silent for as long as he likes.
+ *   WAITING    Its answer waits for a close or for the stop; what comes meanwhile is kept, up to a
+ * line's length, and not looked at.
+ *   REPORTING  `status` is being told, piece by piece as there is room for it.
+ *   CLOSING    What it was told last is still being written and what it sent read away, for
+ * CONTROL_SLOW_MS at most.
  *
  * Nothing here blocks, and what a client can make the master keep is bounded.
  */
@@ -28,6 +32,7 @@
 
 struct control_client;
 struct control_endpoint;
+struct wheel;
 
 struct control {
 	/* Set by whoever makes it. */
@@ -46,15 +51,27 @@ struct control {
 	size_t endpoints_count;
 	struct control_client *clients; /* list */
 	size_t clients_count;
+	struct control_client *busy, **busy_end; /* those with something to do */
+	struct wheel *wheel; /* their deadlines */
+	struct control_config
+	    *fallback; /* the default endpoint, where the configuration has none */
+	bool acted; /* a port was opened or closed: the ports have to be looked at */
+	uint64_t refused; /* requests, by token and policy */
+	int64_t complained_at; /* ms: when the log was told of one */
+	uint64_t complaints; /* that it was not told of since */
 };
 
 /*
- * Opens the endpoints of the configuration. A default one (config_control with soft set) that
- * cannot be had is told to the log, and it goes on without. Returns 0, or -1 with why.
+ * Opens the endpoints of the configuration, or the default one where it has none. A default one, or
+ * one that is soft, that cannot be had is told to the log, and it goes on without. Returns 0, or -1
+ * with why; control_close is due in both cases.
  */
 int control_open(struct control *control, char *why, size_t size);
 
-/* Does what is due: deadlines, answers. Returns when it wants to be called again. now in ms. */
+/*
+ * Does what is due: requests, answers, deadlines. Returns when it wants to be called again; now,
+ * when ports_step is due too. now in ms. Call it after ports_step.
+ */
 int64_t control_step(struct control *control, int64_t now);
 
 /* The stop is over: answers those who asked for it, with the receipt of all ports. Closes their
@@ -64,7 +81,7 @@ void control_stopped(struct control *control, const struct receipt *receipt);
 /* In a child: closes its copies. */
 void control_detach(struct control *control);
 
-/* Closes all, and unlinks the paths that are still ours. */
+/* Closes all, and unlinks the paths that are still ours. The ports are not touched any more. */
 void control_close(struct control *control);
 
 #endif

@@ -48,6 +48,7 @@ struct master {
 	struct log log;
 	struct loop *loop;
 	struct watch signals;
+	struct watch lifeline; /* announce.lifeline, while it is watched */
 	struct scoreboard scoreboard;
 	struct listeners listeners;
 	struct privilege privilege;
@@ -339,6 +340,15 @@ static void signals_ready(struct watch *watch, unsigned events)
 	signals_clear();
 }
 
+static void lifeline_ready(struct watch *watch, unsigned events)
+{
+	struct master *master = container_of(watch, struct master, lifeline);
+
+	(void)events; /* nobody writes to it: it has ended */
+	loop_watch(master->loop, watch, 0);
+	begin_stop(master, clock_ms(), "whoever it was for has ended");
+}
+
 static void run_loop(struct master *master)
 {
 	int64_t now = clock_ms();
@@ -369,6 +379,7 @@ static void detach(void *owner)
 	pidfile_detach(&master->pidfile);
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
+	fd_close(&master->announce.lifeline);
 	loop_close(master->loop);
 }
 
@@ -574,6 +585,7 @@ int master_run(struct config *config, const struct announce *announce)
 	    .deadline = CLOCK_NEVER,
 	    .pidfile = {.fd = -1},
 	    .signals = {.fd = -1, .ready = signals_ready},
+	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
 	    .log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
 	    .scoreboard = {.fd = -1},
 	};
@@ -586,7 +598,8 @@ int master_run(struct config *config, const struct announce *announce)
 	master.signals.fd = signals_open(heard);
 	master.loop = loop_open(1024);
 	if (master.signals.fd == -1 || master.loop == NULL ||
-	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1)
+	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1 ||
+	    (master.lifeline.fd >= 0 && loop_watch(master.loop, &master.lifeline, LOOP_READ) == -1))
 		return refuse(strerror(errno), STATUS_FAILED);
 	status = open_all(&master, why, sizeof why);
 	if (status != 0) {

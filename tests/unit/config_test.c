@@ -211,6 +211,71 @@ static const struct bad bads[] = {
     {"listen unix:a unix:./a -> echo;",
 	"1:15: error: address \"unix:./a\" is already listened on, at t.conf:1:8\n"},
 
+    /* Control. */
+    {"control;",
+	"1:1: error: control needs an address, as in \"control /run/lastcall/control.sock;\", or "
+	"off\n"},
+    {"control a/b c;",
+	"1:13: error: unexpected \"c\"; control takes one address, and the rest stands in its "
+	"block\n"},
+    {"control localhost:70 { token-file t; }",
+	"1:9: error: control \"localhost:70\": write a path or a literal address, as in "
+	"127.0.0.1:7070; names are not looked up here\n"},
+    {"control a/;", "1:9: error: control \"a/\": the path of a Unix socket cannot end in \"/\"\n"},
+    {"control fd:x;",
+	"1:9: error: control \"fd:x\": write a path or a literal address, as in 127.0.0.1:7070; "
+	"names are not looked up here\n"},
+    {"control 127.0.0.1:70000;",
+	"1:9: error: control \"127.0.0.1:70000\": the port is above 65535\n"},
+    {"control 127.0.0.1:7070;",
+	"1:9: error: a control endpoint over TCP needs a token-file: whoever reaches the port "
+	"could else open others\n"},
+    {"control [::1]:7070 { token-file t; mode 0660; }",
+	"1:41: error: mode is for a Unix socket; who may use a TCP endpoint is said by token-file "
+	"and allow-address\n"},
+    {"control c.sock { token-file t; }",
+	"1:29: error: token-file is for a TCP endpoint; who may use a Unix socket is said by mode "
+	"and group\n"},
+    {"control c.sock;\ncontrol unix:./c.sock;",
+	"2:9: error: control \"unix:./c.sock\" is there already, at t.conf:1:9\n"},
+    {"control c.sock;\ncontrol off;", "2:9: error: control is on already, at t.conf:1:9\n"},
+    {"control off;\ncontrol c.sock;", "2:9: error: control was turned off before\n"},
+    {"control off { mode 0600; }", "1:13: error: control off takes no block\n"},
+    {"control c.sock {\n allow-ports 80 90-70 0 x 1-2-3 70000;\n}",
+	"2:17: error: allow-ports \"90-70\": the range ends before it begins\n"
+	"2:23: error: allow-ports \"0\": a port is a number from 1 to 65535\n"
+	"2:25: error: allow-ports \"x\": it is no port and no range; write 8080 or 20000-20999\n"
+	"2:27: error: allow-ports \"1-2-3\": it is no port and no range; write 8080 or "
+	"20000-20999\n"
+	"2:33: error: allow-ports \"70000\": it is no port and no range; write 8080 or "
+	"20000-20999\n"},
+    {"control c.sock {\n allow-address unix 10.0.0.1/8\n ::1/129 host;\n}",
+	"2:21: error: allow-address \"10.0.0.1/8\": it has bits set that its prefix leaves out; "
+	"write the network's own address\n"
+	"3:2: error: allow-address \"::1/129\": after \"/\" comes a number from 0 to 128\n"
+	"3:10: error: allow-address \"host\": it is no address; write one as in 127.0.0.1, "
+	"10.0.0.0/8, ::1, unix or *\n"},
+    {"control c.sock { allow-address 127.0.0.1; }",
+	"1:32: error: allow-address lets nobody in: the clients of a Unix socket are \"unix\"\n"},
+    {"control c.sock { allow-services site ecoh http; }\nservice site echo;",
+	"1:38: error: unknown service \"ecoh\"; did you mean \"echo\"?\n"},
+    {"control c.sock { max-leases 0; }",
+	"1:29: error: 0 is out of range; max-leases takes 1 to 16384, or unlimited\n"},
+    {"control c.sock { mode 1000; }",
+	"1:23: error: 1000 is out of range; mode takes 0000 to 0777\n"},
+    {"control c.sock { mod 0600; }",
+	"1:18: error: unknown directive \"mod\"; did you mean \"mode\"?\n"},
+    {"control c.sock { workers 2; }",
+	"1:18: error: \"workers\" belongs at the top level, outside of any control\n"},
+    {"control c.sock { root x; }", "1:18: error: \"root\" belongs in a service of kind http\n"},
+    {"allow-ports 80;", "1:1: error: \"allow-ports\" belongs in the block of a control\n"},
+    {"control c.sock\nmode 0600;\n}\nxx;",
+	"1:15: error: expected \"{\" after \"c.sock\"\n4:1: error: unknown directive \"xx\"\n"},
+    {"control c.sock\ngroup wheel;", "1:15: error: expected \";\" after \"c.sock\"\n"},
+    {"control c.sock {\n mode 0600;", "1:16: error: this \"{\" is never closed\n"},
+    {"max-listeners 16385;",
+	"1:15: error: 16385 is out of range; max-listeners takes 1 to 16384, or auto\n"},
+
     /* Includes. */
     {"include;", "1:1: error: include takes one path, as in \"include sites/*.conf;\"\n"},
     {"include a b;", "1:11: error: include takes one path, as in \"include sites/*.conf;\"\n"},
@@ -258,7 +323,8 @@ static void test_defaults(void)
 	HOLDS(config->core_limit == 0);
 	HOLDS(config->grace == 30000 && config->settle == 5000 && config->watchdog == 10000);
 	HOLDS(config->max_connections == DIRECTIVE_AUTO && config->max_requests == 0);
-	HOLDS(config->backlog == 4096);
+	HOLDS(config->backlog == 4096 && config->max_listeners == DIRECTIVE_AUTO);
+	HOLDS(config->controls == NULL && !config->control_off);
 	HOLDS(config->log_level == 2);
 	HOLDS(config->user == NULL && config->pid_file == NULL && config->error_log == NULL);
 	config_free(config);
@@ -338,6 +404,107 @@ static void test_services(const char *folder)
 	CHECK(strcmp(value, path) == 0, "%s", value);
 	HOLDS(config_setting_find(config, root, s->options)->at.column == 26);
 	config_free(config);
+}
+
+static void test_control(const char *folder)
+{
+	char path[512], text[256];
+	const char *why;
+	struct address address;
+	const struct control_config *c;
+	struct config *config = load_good("control run/c.sock;\n"
+					  "control *:7070 { token-file ./t; max-leases 16;\n"
+					  " allow-services site echo; allow-ports 80 20000-20999;\n"
+					  " allow-address 127.0.0.1 10.0.0.0/8; }\n"
+					  "control \"unix:a b\" { mode 0660; group wheel;\n"
+					  " allow-address * ; }\n"
+					  "service site echo; max-listeners 7;");
+
+	if (config == NULL)
+		return;
+	HOLDS(config->max_listeners == 7 && !config->control_off);
+	c = config->controls;
+	snprintf(path, sizeof(path), "unix:%s/run/c.sock", folder);
+	CHECK(strcmp(c->address.text, path) == 0, "%s", c->address.text);
+	HOLDS(c->mode == 0600 && c->max_leases == DIRECTIVE_AUTO && !c->soft);
+	HOLDS(c->allow_ports == NULL && c->allow_services == NULL && c->allow_address == NULL);
+	HOLDS(c->at.line == 1 && c->at.column == 9);
+	c = c->next;
+	HOLDS(c->address.form == ADDRESS_ANY && c->address.port == 7070 && c->max_leases == 16);
+	snprintf(path, sizeof(path), "%s/t", folder);
+	HOLDS(strcmp(c->token_file, path) == 0);
+	HOLDS(strcmp(c->allow_services[1], "echo") == 0 && c->allow_services[2] == NULL);
+	HOLDS(strcmp(c->allow_ports[1], "20000-20999") == 0);
+	HOLDS(strcmp(c->allow_address[1], "10.0.0.0/8") == 0);
+	c = c->next;
+	snprintf(path, sizeof(path), "unix:%s/a b", folder);
+	CHECK(strcmp(c->address.text, path) == 0, "%s", c->address.text);
+	HOLDS(c->mode == 0660 && strcmp(c->group, "wheel") == 0 && c->next == NULL);
+	config_free(config);
+
+	config = load_good("control off;");
+	HOLDS(config != NULL && config->control_off && config->controls == NULL);
+	config_free(config);
+
+	snprintf(text, sizeof(text), "%0200d/x", 0);
+	HOLDS(config_control_address(&address, text, NULL, &why) == -1);
+	HOLDS(config_control_address(&address, "8080", NULL, &why) == 0 &&
+	    address.form == ADDRESS_ANY);
+	HOLDS(config_control_address(&address, "name", "/run", &why) == 0 &&
+	    strcmp(address.text, "unix:/run/name") == 0);
+	HOLDS(config_control_address(&address, "http://x/", NULL, &why) == -1);
+}
+
+/* A service that is made while the server runs. */
+static void test_made(void)
+{
+	const struct service_kind *http = service_kind_find("http"),
+				  *echo = service_kind_find("echo");
+	const char *relative = "site", *absolute = "/srv/a", *two[] = {"/a", "/b"};
+	struct service_config *service;
+	char why[256] = "";
+
+	service = config_make_service(http, &relative, 1, "/srv", why, sizeof(why));
+	CHECK(service != NULL && strcmp(service->name, "http") == 0, "%s", why);
+	config_free_service(service);
+	service = config_make_service(http, &absolute, 1, NULL, why, sizeof(why));
+	CHECK(service != NULL, "%s", why);
+	config_free_service(service);
+	service = config_make_service(echo, NULL, 0, NULL, why, sizeof(why));
+	CHECK(service != NULL && service->next == NULL, "%s", why);
+	config_free_service(service);
+	HOLDS(config_make_service(http, &relative, 1, NULL, why, sizeof(why)) == NULL);
+	CHECK(strcmp(why, "root \"site\" is relative, and there is no folder to start from") == 0,
+	    "%s", why);
+	HOLDS(config_make_service(http, two, 2, NULL, why, sizeof(why)) == NULL);
+	CHECK(strcmp(why, "http takes one argument, root") == 0, "%s", why);
+	HOLDS(config_make_service(http, NULL, 0, NULL, why, sizeof(why)) == NULL);
+	CHECK(strncmp(why, "http: ", 6) == 0 && strstr(why, "root") != NULL, "%s", why);
+	HOLDS(config_make_service(echo, two, 1, NULL, why, sizeof(why)) == NULL);
+	CHECK(strcmp(why, "echo takes no argument") == 0, "%s", why);
+
+	struct config *config = load_good("service site echo; listen 80 -> echo;");
+
+	HOLDS(config != NULL && config_find_service(config, "site") == config->services);
+	HOLDS(config_find_service(config, "echo") == NULL);
+	config_free(config);
+}
+
+static void test_default_control(void)
+{
+	char path[64];
+
+	setenv("LASTCALL_CONTROL", "/tmp/x", 1);
+	CHECK(strcmp(config_default_control(path, sizeof(path)), "/tmp/x") == 0, "%s", path);
+	unsetenv("LASTCALL_CONTROL");
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	config_default_control(path, sizeof(path));
+	CHECK(strcmp(path,
+		  geteuid() == 0 ? "/run/lastcall/control.sock"
+				 : "/run/user/7/lastcall/control.sock") == 0,
+	    "%s", path);
+	unsetenv("XDG_RUNTIME_DIR");
+	HOLDS(geteuid() == 0 || config_default_control(path, sizeof(path)) == NULL);
 }
 
 static void test_required(void)
@@ -529,6 +696,30 @@ static void test_system(const char *folder)
 		     "service s http { root t.conf; access-log no/a; }\n"
 		     "listen 80 -> http no; listen unix:no/s -> s;",
 	    expected);
+
+	write_file("token", "secret\n", 7);
+	write_file("open-token", "secret\n", 7);
+	write_file("empty-token", "", 0);
+	chmod("token", 0640);
+	chmod("open-token", 0644);
+	chmod("empty-token", 0600);
+	snprintf(expected, sizeof(expected),
+	    "1:9: error: folder of control \"%s/no\": there is no such folder\n"
+	    "2:21: error: group \"no-such-group\": there is none of that name\n"
+	    "3:34: error: token-file \"%s/no\": there is no such file\n"
+	    "4:34: error: token-file \"%s/folder\": it is not a regular file\n"
+	    "5:34: error: token-file \"%s/open-token\": everybody may read it; take that away, as "
+	    "with chmod o-r\n"
+	    "6:34: error: token-file \"%s/empty-token\": it is empty\n",
+	    folder, folder, folder, folder, folder);
+	check_system("control no/c.sock;\n"
+		     "control c.s { group no-such-group; }\n"
+		     "control 127.0.0.1:1 { token-file no; }\n"
+		     "control 127.0.0.1:2 { token-file folder; }\n"
+		     "control 127.0.0.1:3 { token-file open-token; }\n"
+		     "control 127.0.0.1:4 { token-file empty-token; }\n"
+		     "control 127.0.0.1:5 { token-file token; }",
+	    expected);
 }
 
 /* A small generator of our own, so that a failure can be repeated anywhere. */
@@ -645,6 +836,7 @@ static void test_complete(const char *annotated)
 	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
 	fclose(file);
 	check_rows(config_directives, text);
+	check_rows(control_directives, text);
 	for (size_t i = 0; service_kinds[i] != NULL; i++)
 		check_rows(service_kinds[i]->directives, text);
 }
@@ -702,6 +894,9 @@ int main(int argc, char **argv)
 	test_bad();
 	test_values(folder);
 	test_services(folder);
+	test_control(folder);
+	test_made();
+	test_default_control();
 	test_required();
 	test_include();
 	test_files();

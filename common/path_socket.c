@@ -1,0 +1,115 @@
+/* Binds and unlinks the paths of Unix sockets; see path_socket.h. */
+#include "path_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+
+/* A Unix stream socket, like all our descriptors. Returns it, or -1 with errno. */
+static int stream_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (fd >= 0 && (fd_set_nonblocking(fd) == -1 || fd_set_cloexec(fd, true) == -1))
+		fd_close(&fd);
+	return fd;
+}
+
+/*
+ * Locks the folder of a path, so that of two servers that start at once only one looks, removes
+ * and binds. Returns the descriptor to close, or -1: the folder cannot be read, or somebody holds
+ * the lock for longer than a second, and it has to do without.
+ */
+static int lock_folder(const char *path)
+{
+	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
+	const char *slash = strrchr(path, '/');
+	int tries = 100, fd;
+
+	snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path + 1) : 0, path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		if (errno != EWOULDBLOCK || --tries == 0) {
+			fd_close(&fd);
+			break;
+		}
+		poll(NULL, 0, 10);
+	}
+	return fd;
+}
+
+/*
+ * Removes a path that a dead server left: a socket that refuses connections. Anything else is left
+ * alone, and bind says why it is in the way.
+ */
+static void unlink_stale(const struct sockaddr_un *path)
+{
+	struct stat info;
+	int fd;
+
+	if (lstat(path->sun_path, &info) == -1 || !S_ISSOCK(info.st_mode))
+		return;
+	fd = stream_socket();
+	if (fd == -1)
+		return;
+	if (connect(fd, (const void *)path, sizeof *path) == -1 && errno == ECONNREFUSED)
+		unlink(path->sun_path);
+	fd_close(&fd);
+}
+
+/* Binds with the mode of the path from the first moment; nobody can connect before listen(2). */
+static int bind_path(struct path_socket *socket, mode_t mode, gid_t group)
+{
+	struct stat info;
+	mode_t old = umask(~mode & 0777);
+	int result = bind(socket->fd, (const void *)&socket->at, sizeof socket->at);
+
+	umask(old);
+	if (result == -1)
+		return -1;
+	if (lstat(socket->at.sun_path, &info) == -1)
+		return -1;
+	socket->device = info.st_dev;
+	socket->inode = info.st_ino;
+	if (group != (gid_t)-1 && lchown(socket->at.sun_path, (uid_t)-1, group) == -1)
+		return -1;
+	return 0;
+}
+
+int path_socket_open(struct path_socket *socket, int backlog, mode_t mode, gid_t group)
+{
+	int folder = lock_folder(socket->at.sun_path), failed;
+
+	socket->inode = 0;
+	unlink_stale(&socket->at);
+	socket->fd = stream_socket();
+	if (socket->fd >= 0 && bind_path(socket, mode, group) == 0 &&
+	    listen(socket->fd, backlog) == 0) {
+		fd_close(&folder);
+		return 0;
+	}
+	failed = errno;
+	path_socket_close(socket);
+	fd_close(&folder);
+	errno = failed;
+	return -1;
+}
+
+void path_socket_close(struct path_socket *socket)
+{
+	struct stat info;
+
+	if (socket->inode != 0 && lstat(socket->at.sun_path, &info) == 0 &&
+	    info.st_dev == socket->device && info.st_ino == socket->inode)
+		unlink(socket->at.sun_path);
+	socket->inode = 0;
+	fd_close(&socket->fd);
+}

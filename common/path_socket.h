@@ -1,0 +1,29 @@
+/*
+ * The path of a Unix socket that a server listens on: bound with care for who else may want it, and
+ * removed only while it is still ours.
+ */
+#ifndef LASTCALL_PATH_SOCKET_H
+#define LASTCALL_PATH_SOCKET_H
+
+#include <sys/types.h>
+#include <sys/un.h>
+
+struct path_socket {
+	int fd; /* -1: none */
+	struct sockaddr_un at;
+	dev_t device; /* of the path that we bound, so that only our own is unlinked */
+	ino_t inode; /* 0: it is not to be unlinked */
+};
+
+/*
+ * Binds a stream socket to socket->at and listens. The path has that mode, and that group unless it
+ * is (gid_t)-1, before anybody can connect. What a dead server left there is removed, a living one
+ * is left alone. Returns 0, or -1 with errno (EADDRINUSE: a living server, or something that is no
+ * socket). fd is -1 then.
+ */
+int path_socket_open(struct path_socket *socket, int backlog, mode_t mode, gid_t group);
+
+/* Closes it, and unlinks the path if it is still the one that we bound. Any number of times. */
+void path_socket_close(struct path_socket *socket);
+
+#endif
