@@ -470,7 +470,7 @@ begin_command() {
 	holder=$!
 	background+=($holder)
 	wait_until test -s sleeper
-	background+=($(cat sleeper))
+	background+=("$(cat sleeper)")
 	# The command has ended, and who it left behind still holds a connection.
 	wait_until eval '[ -z "$(pgrep -P "$holder" -x bash)" ]'
 	kill -0 "$holder"
