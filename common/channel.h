@@ -5,10 +5,17 @@
  *                      ENOUGH     it has had its max-requests and would be replaced
  *                      RELEASED   it has closed its copy of the listener `index`
  *   master to worker   RETIRE     leave the listeners to the others, finish what you have, exit
+ *                      LISTEN     here is another listener, with its descriptor and its service
+ *                      LOOK       the word of the listener `index` says something new
+ *
+ * The master never waits for a worker: what it cannot send now it sends later, and the words are
+ * the truth that a LOOK only points to.
  */
 #ifndef LASTCALL_CHANNEL_H
 #define LASTCALL_CHANNEL_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum channel_type {
@@ -16,19 +23,48 @@ enum channel_type {
 	CHANNEL_ENOUGH,
 	CHANNEL_RELEASED,
 	CHANNEL_RETIRE,
+	CHANNEL_LISTEN,
+	CHANNEL_LOOK,
+};
+
+#define CHANNEL_WORDS_MAX 8192
+#define CHANNEL_FDS_MAX 8
+
+/* Of LISTEN: what a worker that was forked earlier must know of the listener. */
+struct channel_listen {
+	uint32_t kind; /* enum listener_kind */
+	uint32_t ours;
+	uint32_t in_place; /* 0: service is one of the configuration, by its place in the list */
+	uint32_t
+	    service; /* else its kind's place in service_kinds, made of words and descriptors */
+	uint32_t words_size; /* of words, each with its NUL */
 };
 
 struct channel_message {
 	uint32_t type; /* enum channel_type, to be checked: the other side is not trusted */
-	uint32_t index; /* RELEASED: of the listener */
+	uint32_t index; /* of the listener, where one is meant */
+	struct channel_listen listen; /* LISTEN */
+	char words[CHANNEL_WORDS_MAX]; /* LISTEN */
+	int fds[CHANNEL_FDS_MAX]; /* LISTEN: the listener's, then its service's. Owned by the
+				   * receiver */
+	int fds_count;
 };
 
 /* Sends one message. Returns 0, or -1 with errno (EAGAIN: the other side does not read; EPIPE: it
  * is gone). */
 int channel_send(int fd, enum channel_type type, uint32_t index);
 
-/* Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says
- * nonsense. */
-int channel_receive(int fd, struct channel_message *message);
+/*
+ * Sends a LISTEN: message has index, listen, words and fds (not owned) set. Returns 0, or -1 as
+ * channel_send.
+ */
+int channel_send_listen(int fd, const struct channel_message *message);
+
+/*
+ * Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says
+ * nonsense. Descriptors are taken only where `with_fds` says that they are wanted; else those that
+ * are sent along are closed by the kernel.
+ */
+int channel_receive(int fd, struct channel_message *message, bool with_fds);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "closing.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -26,7 +27,7 @@ const char *gate_way_name(enum gate_way way)
 static void set_state(struct closing *closing, enum closing_state state, int64_t now)
 {
 	closing->state = state;
-	closing->look_at = state == CLOSING_RELEASED ? CLOCK_NEVER : now;
+	closing->look_at = state == CLOSING_DRAINING || state == CLOSING_GATED ? now : CLOCK_NEVER;
 }
 
 static void say(struct closing *closing, uint64_t flag)
@@ -78,6 +79,7 @@ void closing_gate(struct closing *closing, int64_t now)
 		return;
 	/* The word comes first: a connection accepted under the gate must find it there. */
 	say(closing, WORD_CLOSING | WORD_GATED);
+	closing->ever_gated = true;
 	closing->way = closing->ours ? gate_set(closing->fd, closing->kind) : GATE_NONE;
 	closing->quiet_since = now;
 	set_state(closing, CLOSING_GATED, now);
@@ -92,10 +94,11 @@ static void release(struct closing *closing, int64_t now)
 }
 
 /*
- * Whether nothing can be lost any more. The order matters: a handshake that ends between the two
- * counts is seen in the queue by the second look at it.
+ * Whether nothing can be lost any more. The order matters: the gate was set before the census was
+ * taken, so no handshake has begun since; one that has ended since is in the queue by the second
+ * look at it.
  */
-static bool nothing_pending(struct closing *closing, int64_t now)
+static bool nothing_pending(struct closing *closing, struct gate_census *census, int64_t now)
 {
 	int handshakes;
 
@@ -103,7 +106,7 @@ static bool nothing_pending(struct closing *closing, int64_t now)
 		closing_saw_arrival(closing, now);
 		return false;
 	}
-	handshakes = gate_handshakes(closing->fd, closing->kind);
+	handshakes = gate_handshakes(closing->fd, closing->kind, census);
 	if (handshakes < 0)
 		return now - closing->quiet_since >= QUIET_MS;
 	closing->handshakes_left = handshakes;
@@ -112,21 +115,41 @@ static bool nothing_pending(struct closing *closing, int64_t now)
 	return queue_is_empty(closing);
 }
 
-int64_t closing_step(struct closing *closing, int64_t now)
+int64_t closing_step(struct closing *closing, struct gate_census *census, int64_t now)
 {
 	if (now < closing->look_at)
 		return closing->look_at;
-	if (closing->state == CLOSING_DRAINING) {
-		if (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)
-			closing_gate(closing, now);
+	if (closing->state == CLOSING_DRAINING &&
+	    (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)) {
+		closing_gate(closing, now);
+		gate_census_clear(census);
+		return closing->look_at;
 	}
-	if (closing->state == CLOSING_GATED) {
-		if (nothing_pending(closing, now))
-			release(closing, now);
-	}
+	if (closing->state == CLOSING_GATED && nothing_pending(closing, census, now))
+		release(closing, now);
 	if (closing->state == CLOSING_DRAINING || closing->state == CLOSING_GATED)
 		closing->look_at = now + (now - closing->begun < 100 ? LOOK_MS : LOOK_LATER_MS);
 	return closing->look_at;
+}
+
+int closing_cancel(struct closing *closing, int backlog)
+{
+	if (closing->state != CLOSING_DRAINING && closing->state != CLOSING_GATED) {
+		errno = EALREADY;
+		return -1;
+	}
+	if (closing->state == CLOSING_GATED && gate_clear(closing->fd, closing->way, backlog) == -1)
+		return -1;
+	closing->way = GATE_NONE;
+	set_state(closing, CLOSING_OPEN, 0);
+	closing_restate(closing);
+	return 0;
+}
+
+void closing_cut(struct closing *closing)
+{
+	closing->cutting = true;
+	say(closing, WORD_CUT);
 }
 
 void closing_saw_arrival(struct closing *closing, int64_t now)
@@ -150,9 +173,14 @@ void closing_restate(struct closing *closing)
 	static const uint64_t words[] = {
 	    [CLOSING_OPEN] = 0,
 	    [CLOSING_DRAINING] = WORD_CLOSING,
-	    [CLOSING_GATED] = WORD_CLOSING | WORD_GATED,
-	    [CLOSING_RELEASED] = WORD_CLOSING | WORD_GATED | WORD_RELEASED,
+	    [CLOSING_GATED] = WORD_CLOSING,
+	    [CLOSING_RELEASED] = WORD_CLOSING | WORD_RELEASED,
 	};
+	uint64_t word = words[closing->state];
 
-	atomic_store_explicit(closing->word, words[closing->state], memory_order_release);
+	if (closing->ever_gated)
+		word |= WORD_GATED;
+	if (closing->cutting)
+		word |= WORD_CUT;
+	atomic_store_explicit(closing->word, word, memory_order_release);
 }

@@ -1,9 +1,9 @@
 /*
  * Closing a listener without losing a connection: flag, gate, drain, release.
  *
- *   OPEN ──begin──► DRAINING ──queue empty, or 20 ms──► GATED ──nothing queued, no handshake──►
- * RELEASED flag               gate is set here                   (or settle is over)     word,
- * shutdown
+ *   OPEN ─begin─► DRAINING ─queue empty, or 20 ms─► GATED ─nothing queued, no handshake─► RELEASED
+ *     ▲    flag      │          the gate is set       │      (or settle is over)    word, shutdown
+ *     └────cancel────┴────────────────────────────────┘
  *
  *   DRAINING  The flag is set: whatever accept says now is understood. The workers go on accepting,
  * so that the gate, which makes each SYN wait a second, is short. GATED     No new handshake can
@@ -33,6 +33,8 @@ struct closing {
 	_Atomic uint64_t *word; /* of the listener, in shared memory */
 
 	enum gate_way way; /* how it was gated */
+	bool ever_gated; /* and so the word says for ever */
+	bool cutting; /* the word tells to end what came from it */
 	int64_t begun; /* ms */
 	int64_t settle; /* ms that handshakes are waited for */
 	int64_t quiet_since; /* where the system does not count: when an arrival was last seen */
@@ -51,10 +53,21 @@ void closing_init(
 void closing_begin(struct closing *closing, int64_t now, int64_t settle);
 
 /*
- * Does what is due and returns when to call again, or CLOCK_NEVER once it is RELEASED. Calling
- * early does no harm.
+ * Does what is due, at most one transition, and returns when to call again: now, when there is more
+ * to do at once; CLOCK_NEVER once it is RELEASED. Calling early does no harm. The census may be
+ * shared by any number of listeners that are stepped in turn; it is taken anew when it is needed
+ * and was cleared, and cleared when a gate is set. A caller clears it before the first.
  */
-int64_t closing_step(struct closing *closing, int64_t now);
+int64_t closing_step(struct closing *closing, struct gate_census *census, int64_t now);
+
+/*
+ * Takes it back: undoes the gate and clears the flag. Returns 0, or -1 with errno: EALREADY, it was
+ * released or is not closing; EOPNOTSUPP, its gate cannot be undone, and it goes on closing.
+ */
+int closing_cancel(struct closing *closing, int backlog);
+
+/* Tells the workers to end the connections that came from it. */
+void closing_cut(struct closing *closing);
 
 /* Where nothing counts the queue: an arrival was accepted just now, so the wait for quiet begins
  * anew. */

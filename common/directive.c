@@ -280,6 +280,39 @@ int directive_set(const struct directive *row, void *base, const char *const *wo
 	return set_number(row, value, words[0], why, size);
 }
 
+static int add_word(const char *word, char *out, size_t size, size_t *used)
+{
+	size_t length = strlen(word) + 1;
+
+	if (length > size - *used) {
+		errno = E2BIG;
+		return -1;
+	}
+	memcpy(out + *used, word, length);
+	*used += length;
+	return 0;
+}
+
+int directive_words(
+    const struct directive *row, const void *base, char *out, size_t size, size_t *used)
+{
+	const void *value = (const char *)base + row->offset;
+	char *const *words;
+	const char *word;
+
+	*used = 0;
+	if (row->type != DIRECTIVE_WORDS) {
+		memcpy(&word, value, sizeof word);
+		return word == NULL ? 0 : add_word(word, out, size, used);
+	}
+	memcpy(&words, value, sizeof words);
+	for (; words != NULL && *words != NULL; words++) {
+		if (add_word(*words, out, size, used) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 int directive_defaults(const struct directive *table, void *base)
 {
 	char why[DIRECTIVE_WHY];

@@ -48,6 +48,13 @@ const struct directive *directive_find(const struct directive *table, const char
 int directive_set(const struct directive *row, void *base, const char *const *words, size_t count,
     const char *folder, char *why, size_t size);
 
+/*
+ * The words that give a STRING, PATH or WORDS its value, each with its NUL, in out; *used is their
+ * size, 0 for a value that is not set. Returns 0, or -1 with errno E2BIG.
+ */
+int directive_words(
+    const struct directive *row, const void *base, char *out, size_t size, size_t *used);
+
 /* Writes the default of every row to a zeroed struct. Returns 0, or -1 with errno ENOMEM. */
 int directive_defaults(const struct directive *table, void *base);
 

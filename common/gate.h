@@ -7,6 +7,7 @@
 #define LASTCALL_GATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum listener_kind {
 	LISTENER_TCP,
@@ -27,6 +28,13 @@ enum gate_way {
 enum gate_way gate_set(int listener, enum listener_kind kind);
 
 /*
+ * Takes the gate away again; backlog is what it had. Who accepts on the listener from then on still
+ * calls gate_admit, for a connection may have been born under it. Returns 0, or -1 with errno
+ * (EOPNOTSUPP: GATE_SHUTDOWN cannot be undone).
+ */
+int gate_clear(int listener, enum gate_way way, int backlog);
+
+/*
  * What a connection inherited from a gated listener is undone, so that it can receive. For every
  * connection accepted on a listener that was ever gated; harmless on all others.
  */
@@ -36,9 +44,34 @@ void gate_admit(int connection);
 int gate_queue(int listener, enum listener_kind kind);
 
 /*
- * Handshakes on the listener's address that have begun and not ended (SYN_RECV), or -1 where the
- * system does not tell. Takes milliseconds on a machine with very many sockets.
+ * All handshakes of this machine that have begun and not ended (SYN_RECV), asked for once for any
+ * number of listeners: to ask takes a millisecond on a machine with a large table of sockets.
+ * It holds for a listener that was gated before it was taken. Zeroed before its first use.
  */
-int gate_handshakes(int listener, enum listener_kind kind);
+#define GATE_CENSUS_MAX 512
+
+struct gate_handshake {
+	uint8_t family; /* of the socket: AF_INET6 also for IPv4 on a dual-stack listener */
+	uint16_t port; /* network order */
+	uint32_t address[4]; /* the local one */
+};
+
+struct gate_census {
+	bool taken; /* false: gate_handshakes takes it */
+	int count; /* -1: the system does not tell */
+	struct gate_handshake all[GATE_CENSUS_MAX]; /* the first of them */
+};
+
+/* Forgets it, for whoever has gated a listener since. */
+static inline void gate_census_clear(struct gate_census *census)
+{
+	census->taken = false;
+}
+
+/*
+ * Handshakes on the listener's address, by the census, or -1 where the system does not tell. More
+ * than GATE_CENSUS_MAX at a time count for every listener.
+ */
+int gate_handshakes(int listener, enum listener_kind kind, struct gate_census *census);
 
 #endif

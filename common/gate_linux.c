@@ -19,6 +19,9 @@
 #ifndef SO_ATTACH_FILTER
 #define SO_ATTACH_FILTER 26
 #endif
+#ifndef SO_DETACH_FILTER
+#define SO_DETACH_FILTER 27
+#endif
 #ifndef IP_MINTTL
 #define IP_MINTTL 21
 #endif
@@ -37,6 +40,7 @@ struct filter_program {
 
 /* linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, linux/unix_diag.h. */
 #define NETLINK_SOCK_DIAG 4
+#define TCP_DIAG 18 /* TCPDIAG_GETSOCK */
 #define SOCK_DIAG_BY_FAMILY 20
 #define MESSAGE_ERROR 2 /* NLMSG_ERROR */
 #define MESSAGE_DONE 3 /* NLMSG_DONE */
@@ -61,11 +65,11 @@ struct inet_socket_id {
 	uint32_t interface;
 	uint32_t cookie[2];
 };
-struct inet_request {
+struct inet_request { /* inet_diag_req, the older form: it asks for both families at once */
 	struct netlink_header header;
-	uint8_t family, protocol, extensions, pad;
-	uint32_t states;
+	uint8_t family, source_length, target_length, extensions;
 	struct inet_socket_id id;
+	uint32_t states, debug;
 };
 struct inet_answer {
 	struct netlink_header header;
@@ -118,23 +122,41 @@ enum gate_way gate_set(int listener, enum listener_kind kind)
 	return v4 == 0 || v6 == 0 ? GATE_MINTTL : GATE_NONE;
 }
 
+int gate_clear(int listener, enum gate_way way, int backlog)
+{
+	int v4, v6;
+
+	(void)backlog;
+	switch (way) {
+	case GATE_NONE:
+		return 0;
+	case GATE_FILTER:
+		return set_int(listener, SOL_SOCKET, SO_DETACH_FILTER, 0);
+	case GATE_MINTTL:
+		v4 = set_int(listener, IPPROTO_IP, IP_MINTTL, 0);
+		v6 = set_int(listener, IPPROTO_IPV6, MIN_HOP_COUNT, 0);
+		return v4 == 0 || v6 == 0 ? 0 : -1;
+	default:
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+}
+
 void gate_admit(int connection)
 {
 	set_int(connection, IPPROTO_IP, IP_MINTTL, 0);
 	set_int(connection, IPPROTO_IPV6, MIN_HOP_COUNT, 0);
 }
 
-/* Called with each answer of a dump; adds to *count. */
-typedef void count_function(const struct netlink_header *answer, const void *what, int *count);
+/* Called with each answer. */
+typedef void hear_function(const struct netlink_header *answer, void *to);
 
-/*
- * Asks the kernel one question and counts its answers. Returns the count, or -1 with errno.
- */
-static int ask(const void *request, size_t length, count_function *count, const void *what)
+/* Asks the kernel one question and hears its answers. Returns 0, or -1 with errno. */
+static int ask(const void *request, size_t length, hear_function *hear, void *to)
 {
 	const struct netlink_address kernel = {.family = AF_NETLINK};
 	_Alignas(struct netlink_header) char answers[32768];
-	int counted = 0, result = -1;
+	int result = -1;
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 
 	if (fd == -1)
@@ -157,13 +179,13 @@ static int ask(const void *request, size_t length, count_function *count, const 
 			if (answer->type == MESSAGE_ERROR)
 				goto out;
 			if (answer->type == MESSAGE_DONE) {
-				result = counted;
+				result = 0;
 				goto out;
 			}
-			count(answer, what, &counted);
+			hear(answer, to);
 			if (!(((const struct netlink_header *)request)->flags &
 				0x200 /* a dump */)) {
-				result = counted; /* one socket was asked for, and this is it */
+				result = 0; /* one socket was asked for, and this is it */
 				goto out;
 			}
 			at += (answer->length + 3) & ~3u;
@@ -174,12 +196,11 @@ out:
 	return result;
 }
 
-static void count_unix(const struct netlink_header *header, const void *what, int *count)
+static void hear_queue(const struct netlink_header *header, void *to)
 {
 	const char *at = (const char *)header + sizeof(struct unix_answer);
 	const char *end = (const char *)header + header->length;
 
-	(void)what;
 	while (at + sizeof(struct netlink_attribute) <= end) {
 		struct netlink_attribute attribute;
 		uint32_t queued;
@@ -190,7 +211,7 @@ static void count_unix(const struct netlink_header *header, const void *what, in
 		if (attribute.type == UNIX_QUEUE &&
 		    attribute.length >= sizeof attribute + sizeof queued) {
 			memcpy(&queued, at + sizeof attribute, sizeof queued);
-			*count = (int)queued;
+			*(int *)to = (int)queued;
 		}
 		at += (attribute.length + 3) & ~3u;
 	}
@@ -206,11 +227,12 @@ static int unix_queue(int listener)
 	    .cookie = {UINT32_MAX, UINT32_MAX},
 	};
 	struct stat info;
+	int queued = 0;
 
 	if (fstat(listener, &info) == -1)
 		return -1;
 	request.inode = (uint32_t)info.st_ino;
-	return ask(&request, sizeof request, count_unix, NULL);
+	return ask(&request, sizeof request, hear_queue, &queued) == -1 ? -1 : queued;
 }
 
 int gate_queue(int listener, enum listener_kind kind)
@@ -225,37 +247,59 @@ int gate_queue(int listener, enum listener_kind kind)
 	return (int)info.tcpi_unacked; /* of a listening socket: the length of its queue */
 }
 
-/* Whether an answer's local address is the listener's: a wildcard has every one. */
-static bool same_address(const struct inet_answer *answer, const union address_socket *local)
+static void hear_handshake(const struct netlink_header *header, void *to)
 {
-	static const uint32_t mapped[3] = {0, 0, 0};
-	const uint32_t *source = answer->id.source;
+	const struct inet_answer *answer = (const void *)header;
+	struct gate_census *census = to;
+	struct gate_handshake *handshake = &census->all[census->count];
 
+	if (header->length < sizeof *answer)
+		return;
+	if (census->count < GATE_CENSUS_MAX) {
+		handshake->family = answer->family;
+		handshake->port = answer->id.source_port;
+		memcpy(handshake->address, answer->id.source, sizeof handshake->address);
+	}
+	census->count++;
+}
+
+static void take_census(struct gate_census *census)
+{
+	const struct inet_request request = {
+	    .header = {sizeof request, TCP_DIAG, REQUEST_FLAG | REQUEST_DUMP, 1, 0},
+	    .states = STATE_SYN_RECV,
+	};
+
+	census->count = 0;
+	if (ask(&request, sizeof request, hear_handshake, census) == -1)
+		census->count = -1;
+	census->taken = true;
+}
+
+/* Whether a handshake's local address is the listener's: a wildcard has every one. */
+static bool is_on(const struct gate_handshake *handshake, const union address_socket *local)
+{
+	const uint32_t *address = handshake->address;
+
+	if (handshake->port != htons((uint16_t)address_port(local)))
+		return false;
 	if (local->any.sa_family == AF_INET) {
 		uint32_t want = local->in.sin_addr.s_addr;
-		bool is_mapped = memcmp(source, mapped, 8) == 0 && source[2] == htonl(0xffff);
+		bool is_mapped = address[0] == 0 && address[1] == 0 && address[2] == htonl(0xffff);
 
 		if (want == htonl(INADDR_ANY))
 			return true;
-		return answer->family == AF_INET ? source[0] == want
-						 : is_mapped && source[3] == want;
+		return handshake->family == AF_INET ? address[0] == want
+						    : is_mapped && address[3] == want;
 	}
 	if (IN6_IS_ADDR_UNSPECIFIED(&local->in6.sin6_addr))
 		return true;
-	return answer->family == AF_INET6 && memcmp(source, &local->in6.sin6_addr, 16) == 0;
+	return handshake->family == AF_INET6 &&
+	    memcmp(address, &local->in6.sin6_addr, sizeof local->in6.sin6_addr) == 0;
 }
 
-static void count_handshake(const struct netlink_header *header, const void *what, int *count)
+int gate_handshakes(int listener, enum listener_kind kind, struct gate_census *census)
 {
-	const struct inet_answer *answer = (const void *)header;
-
-	if (header->length >= sizeof *answer && same_address(answer, what))
-		(*count)++;
-}
-
-int gate_handshakes(int listener, enum listener_kind kind)
-{
-	static const uint8_t families[] = {AF_INET, AF_INET6};
 	union address_socket local;
 	socklen_t length = sizeof local;
 	int count = 0;
@@ -264,23 +308,13 @@ int gate_handshakes(int listener, enum listener_kind kind)
 		return unix_queue(listener) < 0 ? -1 : 0;
 	if (getsockname(listener, &local.any, &length) == -1)
 		return -1;
-	for (size_t i = 0; i < sizeof families; i++) {
-		struct inet_request request = {
-		    .header = {sizeof request, SOCK_DIAG_BY_FAMILY, REQUEST_FLAG | REQUEST_DUMP, 1,
-			0},
-		    .family = families[i],
-		    .protocol = IPPROTO_TCP,
-		    .states = STATE_SYN_RECV,
-		    .id = {.source_port = htons((uint16_t)address_port(&local))},
-		};
-		int counted;
-
-		if (families[i] == AF_INET6 && local.any.sa_family == AF_INET)
-			continue;
-		counted = ask(&request, sizeof request, count_handshake, &local);
-		if (counted == -1)
-			return -1;
-		count += counted;
-	}
+	if (!census->taken)
+		take_census(census);
+	if (census->count <= 0)
+		return census->count;
+	if (census->count > GATE_CENSUS_MAX)
+		return census->count;
+	for (int i = 0; i < census->count; i++)
+		count += is_on(&census->all[i], &local);
 	return count;
 }

@@ -5,6 +5,7 @@
  */
 #include "gate.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -39,6 +40,21 @@ enum gate_way gate_set(int listener, enum listener_kind kind)
 	return listen(listener, 0) == 0 ? GATE_BACKLOG : GATE_NONE;
 }
 
+int gate_clear(int listener, enum gate_way way, int backlog)
+{
+	switch (way) {
+	case GATE_NONE:
+		return 0;
+	case GATE_MINTTL:
+		return set_minimum(listener, 0) ? 0 : -1;
+	case GATE_BACKLOG:
+		return listen(listener, backlog);
+	default:
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+}
+
 void gate_admit(int connection)
 {
 	set_minimum(connection, 0);
@@ -51,8 +67,9 @@ int gate_queue(int listener, enum listener_kind kind)
 	return -1;
 }
 
-int gate_handshakes(int listener, enum listener_kind kind)
+int gate_handshakes(int listener, enum listener_kind kind, struct gate_census *census)
 {
+	(void)census;
 	(void)listener;
 	(void)kind;
 	return -1;

@@ -39,6 +39,15 @@ struct service_kind {
 	int (*prepare)(void *options, char *why, size_t size);
 	/* Closes what prepare opened. Takes half-prepared options. May be NULL. */
 	void (*release)(void *options);
+	/*
+	 * For a port that is opened while workers run: what prepare opened goes to them as
+	 * descriptors. lend writes at most max to fds and returns how many; they stay the options'.
+	 * borrow takes them over, in the same order, into options that were made of the same words;
+	 * returns 0, or -1: these are not what was lent, and still the caller's. Both NULL: nothing
+	 * is opened.
+	 */
+	int (*lend)(const void *options, int *fds, int max);
+	int (*borrow)(void *options, const int *fds, int count);
 };
 
 /* Every kind of service, NULL-terminated. */
@@ -51,11 +60,12 @@ struct scoreboard;
 
 /* A listening socket as a worker sees it. */
 struct handover_listener {
-	int fd; /* the worker's own copy; -1: closed already */
-	unsigned index; /* of its word in shared memory */
+	int fd; /* the worker's own copy */
+	unsigned index; /* of its word and its tally in shared memory */
 	bool ours; /* false: passed by a service manager, never gated */
 	int kind; /* enum listener_kind */
-	const struct service_config *service;
+	bool own; /* the service is this listener's alone: started with it, and freed with it */
+	struct service_config *service;
 };
 
 /* What a worker is born with. It owns its copy of every descriptor here. */
@@ -69,8 +79,9 @@ struct handover {
 	const int *bells; /* one descriptor per slot: ring to make its worker look again */
 	const int *bell_ears; /* one per slot: readable when its bell was rung */
 	size_t bells_count;
-	const struct handover_listener *listeners;
+	const struct handover_listener *listeners; /* those that are open at birth */
 	size_t listeners_count;
+	size_t listeners_max; /* others come over the channel */
 	struct log *log;
 };
 

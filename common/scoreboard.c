@@ -12,6 +12,7 @@
 int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 {
 	size_t slots_size = slots * sizeof(struct slot);
+	size_t tallies_size = slots * SCOREBOARD_LISTENERS * sizeof(struct tally);
 	size_t listeners_size = SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t);
 	size_t generations_size = SCOREBOARD_GENERATIONS * sizeof(_Atomic uint32_t);
 	char *memory;
@@ -21,16 +22,17 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 		errno = EINVAL;
 		return -1;
 	}
-	scoreboard->size = slots_size + listeners_size + generations_size;
+	scoreboard->size = slots_size + tallies_size + listeners_size + generations_size;
 	memory = system_shared_memory(scoreboard->size, &scoreboard->fd);
 	if (memory == NULL)
 		return -1;
 	scoreboard->memory = memory;
 	scoreboard->slots = (struct slot *)(void *)memory;
 	scoreboard->slots_count = slots;
-	scoreboard->listeners = (_Atomic uint64_t *)(void *)(memory + slots_size);
-	scoreboard->generations =
-	    (_Atomic uint32_t *)(void *)(memory + slots_size + listeners_size);
+	scoreboard->tallies = (struct tally *)(void *)(memory + slots_size);
+	memory += slots_size + tallies_size;
+	scoreboard->listeners = (_Atomic uint64_t *)(void *)memory;
+	scoreboard->generations = (_Atomic uint32_t *)(void *)(memory + listeners_size);
 	return 0;
 }
 
@@ -45,4 +47,19 @@ void scoreboard_close(struct scoreboard *scoreboard)
 void slot_clear(struct slot *slot)
 {
 	memset(slot, 0, sizeof *slot);
+}
+
+void tally_add(struct tally *sum, const struct tally *tally)
+{
+	slot_add(&sum->accepted, slot_read(&tally->accepted));
+	slot_add(&sum->answered, slot_read(&tally->answered));
+	slot_add(&sum->queued, slot_read(&tally->queued));
+	slot_add(&sum->left, slot_read(&tally->left));
+	slot_add(&sum->cut, slot_read(&tally->cut));
+	slot_add(&sum->open, slot_read(&tally->open));
+}
+
+void tally_clear(struct tally *tally)
+{
+	memset(tally, 0, sizeof *tally);
 }

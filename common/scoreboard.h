@@ -1,6 +1,7 @@
 /*
- * The memory that master and workers share: a slot of numbers for each worker, and the words that
- * carry a state to everybody at once (one for each listener, one for each generation).
+ * The memory that master and workers share: a slot of numbers for each worker, a tally for each
+ * worker and listener, and the words that carry a state to everybody at once (one for each
+ * listener, one for each generation).
  *
  * Who writes what: a worker its own slot; the master the words (and a worker too, when the master
  * has died). A worker can scribble over all of it, so the master keeps its own truth elsewhere and
@@ -44,6 +45,7 @@ enum {
 	WORD_CLOSING = 1, /* flag: set before anything else happens to the socket */
 	WORD_GATED = 2, /* it was ever gated: who accepts undoes what a connection inherits */
 	WORD_RELEASED = 4, /* its queue is empty: close your copy */
+	WORD_CUT = 8, /* end the connections that came from it */
 };
 
 /* Hints of a bell: which listener to look at. */
@@ -71,6 +73,16 @@ struct slot {
 	_Atomic uint64_t cut;
 };
 
+/*
+ * What became of the connections that one worker accepted on one listener, since it was opened.
+ * Written by the worker alone, with plain stores: the master reads them while they change, and
+ * takes over what a worker wrote when it has died.
+ */
+struct tally {
+	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
+	_Atomic uint64_t open; /* now */
+};
+
 /* One process's view of the memory; the pointers are its own. */
 struct scoreboard {
 	int fd;
@@ -78,6 +90,8 @@ struct scoreboard {
 	size_t size;
 	struct slot *slots;
 	size_t slots_count;
+	struct tally
+	    *tallies; /* SCOREBOARD_LISTENERS for each slot: pages nobody uses cost nothing */
 	_Atomic uint64_t *listeners; /* SCOREBOARD_LISTENERS words */
 	_Atomic uint32_t *generations; /* SCOREBOARD_GENERATIONS words, enum order */
 };
@@ -86,8 +100,19 @@ struct scoreboard {
 int scoreboard_open(struct scoreboard *scoreboard, size_t slots);
 void scoreboard_close(struct scoreboard *scoreboard);
 
-/* Empties a slot for its next worker. */
+/* Empties a slot for its next worker. Its tallies are not touched. */
 void slot_clear(struct slot *slot);
+
+/* What the worker in a slot counts for a listener. */
+static inline struct tally *scoreboard_tally(
+    const struct scoreboard *scoreboard, size_t slot, size_t listener)
+{
+	return &scoreboard->tallies[slot * SCOREBOARD_LISTENERS + listener];
+}
+
+/* Adds what one tally says now to another that is nobody else's. */
+void tally_add(struct tally *sum, const struct tally *tally);
+void tally_clear(struct tally *tally);
 
 /* Adds to a counter that only this process writes: no locked instruction is needed. */
 static inline void slot_add(_Atomic uint64_t *counter, uint64_t n)

@@ -56,6 +56,9 @@ void system_allow_core(void);
  */
 void system_wake_on_parent_death(void);
 
+/* The ports that outgoing connections are given. Returns false where the system does not tell. */
+bool system_ephemeral_ports(unsigned *low, unsigned *high);
+
 /*
  * Signals a process through a handle that cannot come to mean another process. system_process_open
  * returns a descriptor, or -1 (no such process, or no such thing here); system_process_signal

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -106,6 +107,18 @@ void system_allow_core(void)
 void system_wake_on_parent_death(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
+}
+
+bool system_ephemeral_ports(unsigned *low, unsigned *high)
+{
+	FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	bool read;
+
+	if (range == NULL)
+		return false;
+	read = fscanf(range, "%u %u", low, high) == 2;
+	fclose(range);
+	return read;
 }
 
 int system_process_open(pid_t pid)

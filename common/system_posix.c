@@ -101,6 +101,13 @@ void system_wake_on_parent_death(void)
 {
 }
 
+bool system_ephemeral_ports(unsigned *low, unsigned *high)
+{
+	(void)low;
+	(void)high;
+	return false;
+}
+
 int system_process_open(pid_t pid)
 {
 	(void)pid;

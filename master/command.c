@@ -1,5 +1,5 @@
-/* The commands; see command.h. What serves is in master.c; here is what happens before, and `stop`.
- */
+/* The commands; see command.h. What serves is in master.c, what asks a running server in remote.c,
+ * lease.c and status.c; here is what happens before, and `stop` by a pid file. */
 #include "command.h"
 
 #include <errno.h>
@@ -13,8 +13,11 @@
 
 #include "config.h"
 #include "descriptor.h"
+#include "lease.h"
 #include "master.h"
 #include "pidfile.h"
+#include "remote.h"
+#include "status.h"
 #include "system.h"
 
 #define DEFAULT_CONFIG "/etc/lastcall/lastcall.conf"
@@ -71,6 +74,84 @@ static int apply_options(struct config *config, const struct options *options)
 	return replace_path(&config->error_log, options->error_log);
 }
 
+/* ---- the daemon's own endpoint ---- */
+
+/* Makes an endpoint the only one. Returns 0, or -1 with errno ENOMEM. */
+static int set_control(struct config *config, const struct address *address)
+{
+	struct control_config *control = config_new_control(address);
+
+	if (control == NULL)
+		return -1;
+	for (struct control_config *at = config->controls, *next; at != NULL; at = next) {
+		next = at->next;
+		config_free_control(at);
+	}
+	config->controls = control;
+	config->control_off = false;
+	return 0;
+}
+
+/* -s, --no-control and --token-file take the place of what the file says, like the other options.
+ * What is wrong goes to d. */
+static void apply_control(
+    struct config *config, const struct options *options, struct diagnostics *d)
+{
+	const struct position here = {0};
+	struct address address;
+	const char *why;
+
+	if (options->no_control && options->control != NULL)
+		diagnostics_error(d, &here, NULL, 0, "either -s or --no-control");
+	if (options->token_file != NULL && options->control == NULL)
+		diagnostics_error(d, &here, NULL, 0, "--token-file belongs to an endpoint of -s");
+	if (options->no_control) {
+		while (config->controls != NULL) {
+			struct control_config *next = config->controls->next;
+
+			config_free_control(config->controls);
+			config->controls = next;
+		}
+		config->control_off = true;
+	}
+	if (options->control == NULL)
+		return;
+	if (config_control_address(&address, options->control, NULL, &why) == -1) {
+		diagnostics_error(d, &here, NULL, 0, "-s: \"%.280s\": %s", options->control, why);
+		return;
+	}
+	if (address.form != ADDRESS_UNIX && options->token_file == NULL)
+		diagnostics_error(d, &here, NULL, 0,
+		    "-s %s: an endpoint over TCP needs a --token-file: whoever reaches the port "
+		    "could else open others",
+		    options->control);
+	if (address.form == ADDRESS_UNIX && options->token_file != NULL)
+		diagnostics_error(d, &here, NULL, 0,
+		    "--token-file is for a TCP endpoint; a Unix socket is its user's");
+	if (set_control(config, &address) == -1 ||
+	    replace_path(&config->controls->token_file, options->token_file) == -1)
+		diagnostics_error(d, &here, NULL, 0, "%s", strerror(errno));
+}
+
+/* Where nothing was said about an endpoint, there is the default one, if it can be had. Returns 0,
+ * or -1 with errno ENOMEM. */
+static int add_default_control(struct config *config)
+{
+	char text[ADDRESS_TEXT];
+	struct address address;
+	const char *why;
+
+	if (config->controls != NULL || config->control_off ||
+	    config_default_control(text, sizeof text) == NULL ||
+	    config_control_address(&address, text, NULL, &why) == -1 ||
+	    address.form != ADDRESS_UNIX)
+		return 0;
+	if (set_control(config, &address) == -1)
+		return -1;
+	config->controls->soft = true;
+	return 0;
+}
+
 /* ---- -d ---- */
 
 /*
@@ -109,8 +190,11 @@ static int detach(void)
 
 static int start(struct config *config, const struct options *options)
 {
-	struct announce announce = {.lines = true, .ready_fd = options->ready_fd, .parent = -1};
+	struct announce announce = {
+	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
 
+	if (add_default_control(config) == -1)
+		return out_of_memory();
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
 		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd,
 		    strerror(errno));
@@ -145,6 +229,7 @@ static int run_serve(const struct command *command, const struct options *option
 		config_add_listener(config, options->listen[i].address, 2, words, &diagnostics);
 	if (options->listen_count == 0)
 		config_add_listener(config, "8080", 2, words, &diagnostics);
+	apply_control(config, options, &diagnostics);
 	if (apply_options(config, options) == -1)
 		status = out_of_memory();
 	else if (diagnostics.errors == 0 && config_check_system(config, &diagnostics) == 0)
@@ -157,18 +242,18 @@ static int run_serve(const struct command *command, const struct options *option
 /* ---- run, check ---- */
 
 /*
- * Loads what the options name: the file of -c, the default one if nothing else says what to serve,
- * and the listeners of the command line. Returns the configuration, or NULL after the errors were
- * written.
+ * Loads what the options name: the file of -c, the default one if nothing else says what to serve
+ * or where to be asked for it, and the listeners of the command line. Returns the configuration, or
+ * NULL after the errors were written.
  */
 static struct config *load(const struct options *options, const char **file)
 {
 	struct diagnostics diagnostics = {.out = stderr};
 	struct config *config = config_new();
 
-	*file = options->config_file != NULL ? options->config_file
-	    : options->listen_count == 0     ? DEFAULT_CONFIG
-					     : NULL;
+	*file = options->config_file;
+	if (*file == NULL && options->listen_count == 0 && options->control == NULL)
+		*file = DEFAULT_CONFIG;
 	if (config == NULL) {
 		out_of_memory();
 		return NULL;
@@ -178,12 +263,13 @@ static struct config *load(const struct options *options, const char **file)
 	for (int i = 0; i < options->listen_count; i++)
 		config_add_listener(config, options->listen[i].address, options->listen[i].count,
 		    options->listen[i].words, &diagnostics);
+	apply_control(config, options, &diagnostics);
 	if (apply_options(config, options) == -1)
 		diagnostics_error(
 		    &diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
 	/* Also after errors: what is wrong is to be seen in one run. */
 	config_check_system(config, &diagnostics);
-	if (diagnostics.errors == 0 && config->listeners == NULL)
+	if (diagnostics.errors == 0 && config->listeners == NULL && config->controls == NULL)
 		diagnostics_error(&diagnostics, &(struct position){.file = *file}, NULL, 0,
 		    "nothing to serve: there is no listen");
 	if (diagnostics_end(&diagnostics) == 0)
@@ -240,9 +326,6 @@ static int find_pid_file(
 		snprintf(path, size, "%s", options->pid_file);
 		return STATUS_DONE;
 	}
-	if (options->config_file == NULL)
-		return command_misused(
-		    command, "which one? (-p PIDFILE, or -c FILE of one that names its pid-file)");
 	config = config_new();
 	if (config == NULL)
 		return out_of_memory();
@@ -304,10 +387,15 @@ static int await_end(int fd, pid_t holder)
 static int run_stop(const struct command *command, const struct options *options)
 {
 	char path[4096];
-	int status = find_pid_file(command, options, path, sizeof path);
+	int status;
 	pid_t holder = 0;
 	int fd;
 
+	if (options->pid_file == NULL && options->config_file == NULL)
+		return remote_run_stop(command, options);
+	if (options->control != NULL)
+		return command_misused(command, "either -s, or a pid file");
+	status = find_pid_file(command, options, path, sizeof path);
 	if (status != STATUS_DONE)
 		return status;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -337,6 +425,10 @@ static int run_stop(const struct command *command, const struct options *options
 	"  -u, --user USER       who they run as when started as root (default: nobody)\n"         \
 	"  -p, --pid-file FILE   lock FILE and write the pid to it\n"                              \
 	"  -e, --error-log FILE  log there instead of to standard error\n"                         \
+	"  -s, --control ENDPOINT\n"                                                               \
+	"                        take requests there: a path, or ADDR with a --token-file\n"       \
+	"      --no-control      take none\n"                                                      \
+	"      --token-file FILE what clients of a TCP endpoint have to know\n"                    \
 	"      --ready-fd N      write the `listening` and `ready` lines to descriptor N too, "    \
 	"then close it\n"
 
@@ -351,6 +443,22 @@ static int run_stop(const struct command *command, const struct options *options
 	"TTIN and TTOU: one\n"                                                                     \
 	"worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or " \
 	"configuration.\n"
+
+#define CLIENT_HELP                                                                                \
+	"  -s, --control ENDPOINT\n"                                                               \
+	"                        where the daemon is: a path, unix:PATH or HOST:PORT (default: "   \
+	"LASTCALL_CONTROL,\n"                                                                      \
+	"                        else /run/lastcall/control.sock for root, else "                  \
+	"$XDG_RUNTIME_DIR/lastcall/control.sock)\n"                                                \
+	"      --token-file FILE the token for a TCP endpoint (default: LASTCALL_TOKEN_FILE)\n"
+
+#define CLIENT_ADDRESS_HELP                                                                        \
+	"\nADDR: 8080 or *:8080 (IPv6 and IPv4), 0.0.0.0:8080, [::]:8080 (IPv6 only), "            \
+	"127.0.0.1:8080, host:8080,\n"                                                             \
+	"unix:/path. Port 0, or :0, is the kernel's choice. Options stand before ADDR. DURATION: " \
+	"250ms, 30s, 5m, 2h, 1d.\n"
+
+#define FAILED_HELP "\nExit status: 0 done, 1 failed, 2 usage.\n"
 
 const struct command commands[] = {
     {
@@ -391,16 +499,97 @@ const struct command commands[] = {
 	.run = run_check,
     },
     {
+	.name = "open",
+	.usage = "[-s ENDPOINT] ADDR SERVICE [ARG...]",
+	.summary = "open a port of a running daemon",
+	.help = CLIENT_HELP
+	"  -h, --help            this\n"
+	"\nPrints the address bound, and nothing else; the port takes connections by then. What "
+	"stands behind ADDR is\n"
+	"the service: one of the daemon's configuration, a kind (`echo`), or for its own user and "
+	"root a kind with its\n"
+	"argument (`http DIR`).\n" CLIENT_ADDRESS_HELP FAILED_HELP,
+	.takes = TAKES_CLIENT | TAKES_SERVICE,
+	.run = remote_run_open,
+    },
+    {
+	.name = "close",
+	.usage = "[-s ENDPOINT] [--grace DURATION | --now] ADDR",
+	.summary = "close a port without losing a connection",
+	.help = CLIENT_HELP
+	"      --grace DURATION  wait for connections that are still served, so long; then cut\n"
+	"      --now             cut at once what is still served\n"
+	"  -h, --help            this\n"
+	"\nReturns when the address can be bound again, and prints the receipt. Connections that "
+	"are open then are\n"
+	"served on. DURATION: 250ms, 30s, 5m, 2h, 1d.\n"
+	"\nExit status: 0 closed, 3 something was cut, 1 failed or no such port, 2 usage.\n",
+	.takes = TAKES_CLIENT | TAKES_GRACE | TAKES_NOW | TAKES_ADDRESS,
+	.run = remote_run_close,
+    },
+    {
+	.name = "cancel",
+	.usage = "[-s ENDPOINT] ADDR",
+	.summary = "take back a close that still waits",
+	.help = CLIENT_HELP "  -h, --help            this\n"
+			    "\nThe port is open as before.\n" FAILED_HELP,
+	.takes = TAKES_CLIENT | TAKES_ADDRESS,
+	.run = remote_run_cancel,
+    },
+    {
+	.name = "lease",
+	.usage = "[-s ENDPOINT] [--ttl DURATION] ADDR SERVICE [ARG...] [-- COMMAND...]",
+	.summary = "have a port for as long as this, or COMMAND, runs",
+	.help = CLIENT_HELP
+	"      --ttl DURATION    at most so long\n"
+	"      --heartbeat DURATION\n"
+	"                        the daemon closes the port when this was silent for so long\n"
+	"      --private         start a daemon for this lease alone; so is done for a COMMAND "
+	"where none is running\n"
+	"                        and no ENDPOINT was named\n"
+	"  -h, --help            this\n"
+	"\nWith COMMAND: runs it with LASTCALL_ADDR, LASTCALL_HOST, LASTCALL_PORT and "
+	"LASTCALL_URL set, closes the port\n"
+	"when it ends, and exits with its status: 128+N if signal N killed it, 127 if there is no "
+	"such command, 126 if it\n"
+	"cannot be run, 125 if lastcall could not get the port. TERM and HUP are passed on.\n"
+	"\nWithout: prints the address, and closes the port at the end of standard input or at a "
+	"signal.\n" CLIENT_ADDRESS_HELP
+	"\nExit status: 0 closed (or the ttl was over), 3 something was cut, 1 failed or closed by "
+	"somebody else, 2 usage.\n",
+	.takes = TAKES_CLIENT | TAKES_LEASE | TAKES_SERVICE,
+	.run = lease_run,
+    },
+    {
+	.name = "status",
+	.usage = "[-s ENDPOINT] [--json]",
+	.summary = "show the listeners and workers of a running daemon",
+	.help = CLIENT_HELP "      --json            for programs\n"
+			    "  -h, --help            this\n" FAILED_HELP,
+	.takes = TAKES_CLIENT | TAKES_JSON,
+	.run = status_run,
+    },
+    {
+	.name = "ping",
+	.usage = "[-s ENDPOINT]",
+	.summary = "ask whether a daemon answers",
+	.help = CLIENT_HELP "  -h, --help            this\n"
+			    "\nExit status: 0 it does, 1 it does not, 2 usage.\n",
+	.takes = TAKES_CLIENT,
+	.run = remote_run_ping,
+    },
+    {
 	.name = "stop",
-	.usage = "[-p FILE | -c FILE] [--now]",
+	.usage = "[-s ENDPOINT | -p FILE | -c FILE] [--now]",
 	.summary = "last call: stop a running daemon and wait for it",
-	.help = "  -p, --pid-file FILE   the pid file of the one to stop\n"
-		"  -c, --config FILE     or the configuration that names its pid-file\n"
-		"      --now             do not wait for who is in: cut (QUIT instead of TERM)\n"
-		"  -h, --help            this\n"
-		"\nPrints the receipt. Exit status: 0 drained, 3 something was cut, 1 failed or "
-		"none is running.\n",
-	.takes = TAKES_CONFIG | TAKES_PID_FILE | TAKES_NOW,
+	.help = CLIENT_HELP
+	"  -p, --pid-file FILE   or the pid file of the one to stop\n"
+	"  -c, --config FILE     or the configuration that names its pid-file\n"
+	"      --now             do not wait for who is in: cut (QUIT instead of TERM)\n"
+	"  -h, --help            this\n"
+	"\nPrints the receipt. Exit status: 0 drained, 3 something was cut, 1 failed or "
+	"none is running.\n",
+	.takes = TAKES_CLIENT | TAKES_CONFIG | TAKES_PID_FILE | TAKES_NOW,
 	.run = run_stop,
     },
     {.name = NULL},

@@ -1,5 +1,6 @@
 /*
- * Opens listening sockets and knows what they are bound to. It never accepts and never forks.
+ * Opens listening sockets, knows what they are bound to, and keeps their places. It never accepts
+ * and never forks.
  */
 #include "listener.h"
 
@@ -14,7 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "descriptor.h"
+
+#define LISTENERS_HASH 4096 /* a power of two */
 
 static int set_int(int fd, int level, int name, int value)
 {
@@ -34,13 +38,13 @@ static int stream_socket(int family)
 /*
  * Locks the folder of a path, so that of two servers that start at once only one looks, removes
  * and binds. Returns the descriptor to close, or -1: the folder cannot be read, or somebody holds
- * the lock for longer than a second, and it has to do without.
+ * the lock for tries of 10 ms each, and it has to do without.
  */
-static int lock_folder(const char *path)
+static int lock_folder(const char *path, int tries)
 {
 	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	const char *slash = strrchr(path, '/');
-	int tries = 100, fd;
+	int fd;
 
 	snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -98,14 +102,14 @@ static int bind_and_listen(int fd, const union address_socket *at, socklen_t len
 }
 
 /* Opens the socket of one address that can be bound. Returns it, or -1 with errno. */
-static int open_socket(const struct address *address, int backlog)
+static int open_socket(const struct address *address, int backlog, bool patient)
 {
 	union address_socket at = address->socket;
 	int fd, folder = -1;
 
 	if (at.any.sa_family == AF_UNIX) {
 		/* Bound and not yet listening looks like stale. */
-		folder = lock_folder(at.un.sun_path);
+		folder = lock_folder(at.un.sun_path, patient ? 100 : 1);
 		unlink_stale(&at.un);
 	}
 	fd = stream_socket(at.any.sa_family);
@@ -145,102 +149,192 @@ static int describe(struct listener *listener, const struct address *address)
 	return 0;
 }
 
-static int add(struct listeners *listeners, const struct address *address,
-    const struct listen_config *wanted, const struct config *config, struct scoreboard *scoreboard)
+/* ---- places ---- */
+
+int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
 {
-	struct listener *listener = &listeners->all[listeners->count];
-
-	*listener = (struct listener){
-	    .fd = open_socket(address, (int)config->backlog),
-	    .index = (unsigned)listeners->count,
-	    .ours = true,
-	    .service = wanted->service,
-	};
-	if (listener->fd == -1)
-		return -1;
-	listeners->count++;
-	if (describe(listener, address) == -1)
-		return -1;
-	closing_init(&listener->closing, listener->fd, listener->kind, listener->ours,
-	    &scoreboard->listeners[listener->index]);
-	listeners->handover[listener->index] = (struct handover_listener){
-	    .fd = listener->fd,
-	    .index = listener->index,
-	    .ours = listener->ours,
-	    .kind = (int)listener->kind,
-	    .service = listener->service,
-	};
-	return 0;
-}
-
-static size_t count_wanted(const struct config *config)
-{
-	size_t count = 0;
-
-	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		count += LISTENERS_OF_A_NAME;
-	return count < SCOREBOARD_LISTENERS ? count : SCOREBOARD_LISTENERS;
-}
-
-int listeners_open(struct listeners *listeners, const struct config *config,
-    struct scoreboard *scoreboard, char *why, size_t size)
-{
-	size_t capacity = count_wanted(config);
-
 	*listeners = (struct listeners){
 	    .all = calloc(capacity, sizeof *listeners->all),
-	    .handover = calloc(capacity, sizeof *listeners->handover),
+	    .hashed = calloc(LISTENERS_HASH, sizeof(struct listener *)),
+	    .capacity = capacity,
+	    .scoreboard = scoreboard,
 	};
-	if (listeners->all == NULL || listeners->handover == NULL) {
-		snprintf(why, size, "cannot listen: %s", strerror(ENOMEM));
-		return -1;
-	}
-	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next) {
-		struct address resolved[LISTENERS_OF_A_NAME];
-		const char *reason;
-		int count;
-
-		if (at->address.form == ADDRESS_FD) {
-			snprintf(why, size,
-			    "cannot listen on %s: no socket of that name was passed",
-			    at->address.text);
-			return -1;
-		}
-		count = address_resolve(&at->address, resolved, LISTENERS_OF_A_NAME, &reason);
-		if (count == -1) {
-			snprintf(why, size, "cannot listen on %s: %s", at->address.text, reason);
-			return -1;
-		}
-		for (int i = 0; i < count; i++) {
-			if (listeners->count == capacity) {
-				snprintf(why, size, "cannot listen on more than %d addresses",
-				    SCOREBOARD_LISTENERS);
-				return -1;
-			}
-			if (add(listeners, &resolved[i], at, config, scoreboard) == -1) {
-				snprintf(why, size, "cannot listen on %s: %s%s", at->address.text,
-				    strerror(errno),
-				    errno == EACCES && at->address.port > 0 &&
-					    at->address.port < 1024
-					? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
-					: "");
-				return -1;
-			}
-		}
-	}
-	return 0;
+	return listeners->all == NULL || listeners->hashed == NULL ? -1 : 0;
 }
 
-void listeners_give(struct listeners *listeners, gid_t group)
+/* Where the listeners of a text are chained (FNV-1a). */
+static struct listener **chain(const struct listeners *listeners, const char *text)
 {
-	for (size_t i = 0; i < listeners->count; i++) {
-		const struct listener *listener = &listeners->all[i];
+	uint32_t hash = 2166136261u;
 
-		/* Only a hint to others: the server serves without it. */
-		if (listener->kind == LISTENER_UNIX &&
-		    lchown(listener->bound.un.sun_path, (uid_t)-1, group) == -1)
-			continue;
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (unsigned char)*text) * 16777619u;
+	return &listeners->hashed[(hash ^ hash >> 16) % LISTENERS_HASH];
+}
+
+static void unchain(struct listeners *listeners, struct listener *listener)
+{
+	struct listener **link = chain(listeners, listener->text);
+
+	while (*link != NULL && *link != listener)
+		link = &(*link)->next_same;
+	if (*link != NULL)
+		*link = listener->next_same;
+}
+
+struct listener *listener_find(const struct listeners *listeners, const char *text)
+{
+	struct listener *best = NULL;
+
+	for (struct listener *at = *chain(listeners, text); at != NULL; at = at->next_same) {
+		/* OPEN, CLOSING, FINISHING and CLOSED are in that order. */
+		if (strcmp(at->text, text) == 0 && (best == NULL || at->state < best->state))
+			best = at;
 	}
+	return best;
+}
+
+void listener_set_state(
+    struct listeners *listeners, struct listener *listener, enum listener_state state)
+{
+	listeners->open -= listener->state == LISTENER_OPEN;
+	listeners->open += state == LISTENER_OPEN;
+	listener->state = state;
+}
+
+static struct listener *take_place(struct listeners *listeners)
+{
+	struct listener *listener = listeners->vacant;
+
+	if (listener != NULL)
+		listeners->vacant = listener->next_vacant;
+	else if (listeners->count < listeners->capacity)
+		listener = &listeners->all[listeners->count++];
+	return listener;
+}
+
+static void give_place(struct listeners *listeners, struct listener *listener)
+{
+	*listener = (struct listener){.fd = -1, .next_vacant = listeners->vacant};
+	listeners->vacant = listener;
+}
+
+struct listener *listener_open(
+    struct listeners *listeners, const struct address *address, int backlog, int64_t now)
+{
+	struct listener *listener = take_place(listeners), **first;
+	int error;
+
+	if (listener == NULL) {
+		errno = ENFILE;
+		return NULL;
+	}
+	*listener = (struct listener){
+	    .fd = open_socket(address, backlog, listeners->patient),
+	    .index = (unsigned)(listener - listeners->all),
+	    .ours = true,
+	    .owner = {.endpoint = -1},
+	    .opened = now,
+	    .ttl_ends = CLOCK_NEVER,
+	    .grace_ends = CLOCK_NEVER,
+	};
+	if (listener->fd == -1 || describe(listener, address) == -1) {
+		error = errno;
+		fd_close(&listener->fd);
+		give_place(listeners, listener);
+		errno = error;
+		return NULL;
+	}
+	snprintf(listener->asked, sizeof listener->asked, "%s", address->text);
+	first = chain(listeners, listener->text);
+	listener->next_same = *first;
+	*first = listener;
+	for (unsigned slot = 0; slot < listeners->scoreboard->slots_count; slot++) {
+		if (listeners->living[slot / 64] >> slot % 64 & 1)
+			tally_clear(scoreboard_tally(listeners->scoreboard, slot, listener->index));
+	}
+	closing_init(&listener->closing, listener->fd, listener->kind, listener->ours,
+	    &listeners->scoreboard->listeners[listener->index]);
+	closing_restate(&listener->closing);
+	listener_set_state(listeners, listener, LISTENER_OPEN);
+	return listener;
+}
+
+void listener_free(struct listeners *listeners, struct listener *listener)
+{
+	if (listener->state == LISTENER_VACANT)
+		return;
+	fd_close(&listener->fd);
+	unchain(listeners, listener);
+	if (listener->service_is_ours && listener->service != NULL) {
+		if (listener->service->kind->release != NULL)
+			listener->service->kind->release(listener->service->options);
+		config_free_service(listener->service);
+	}
+	listener_set_state(listeners, listener, LISTENER_VACANT);
+	give_place(listeners, listener);
+}
+
+/* ---- the configuration's ---- */
+
+/* Why an address of the configuration cannot be bound, in words. */
+static void say_bind_error(const struct config *config, struct diagnostics *d,
+    const struct listen_config *at, const char *reason)
+{
+	config_error(config, d, &at->at, "cannot listen on %s: %s%s", at->address.text, reason,
+	    errno == EACCES && at->address.port > 0 && at->address.port < 1024
+		? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
+		: "");
+}
+
+static void open_configured(struct listeners *listeners, const struct config *config,
+    const struct listen_config *wanted, int64_t now, struct diagnostics *d)
+{
+	struct address resolved[LISTENERS_OF_A_NAME];
+	const char *reason;
+	int count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
+
+	errno = 0;
+	if (wanted->address.form == ADDRESS_FD) {
+		say_bind_error(config, d, wanted, "no socket of that name was passed");
+		return;
+	}
+	if (count == -1)
+		say_bind_error(config, d, wanted, reason);
+	for (int i = 0; i < count; i++) {
+		struct listener *listener =
+		    listener_open(listeners, &resolved[i], (int)config->backlog, now);
+
+		if (listener == NULL) {
+			say_bind_error(config, d, wanted,
+			    errno == ENFILE && listeners->count == listeners->capacity
+				? "more than max-listeners addresses"
+				: strerror(errno));
+			return;
+		}
+		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
+		listener->service = wanted->service;
+	}
+}
+
+int listeners_open(
+    struct listeners *listeners, const struct config *config, int64_t now, struct diagnostics *d)
+{
+	int before = d->errors;
+
+	listeners->patient = true;
+	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
+		open_configured(listeners, config, at, now, d);
+	listeners->patient = false;
+	return d->errors == before ? 0 : -1;
+}
+
+void listener_give(const struct listener *listener, gid_t group)
+{
+	/* Only a hint to others: the server serves without it. */
+	if (listener->kind == LISTENER_UNIX &&
+	    lchown(listener->bound.un.sun_path, (uid_t)-1, group) == -1)
+		return;
 }
 
 void listener_unlink(struct listener *listener)
@@ -260,21 +354,28 @@ void listeners_close(struct listeners *listeners)
 {
 	for (size_t i = 0; i < listeners->count; i++) {
 		listener_unlink(&listeners->all[i]);
-		fd_close(&listeners->all[i].fd);
+		listener_free(listeners, &listeners->all[i]);
 	}
 	free(listeners->all);
-	free(listeners->handover);
+	free(listeners->hashed);
 	*listeners = (struct listeners){0};
+}
+
+/* ---- who has a copy, and what they counted ---- */
+
+static void set_bit(uint64_t *bits, unsigned number, bool on)
+{
+	uint64_t bit = (uint64_t)1 << number % 64;
+
+	if (on)
+		bits[number / 64] |= bit;
+	else
+		bits[number / 64] &= ~bit;
 }
 
 void listener_hold(struct listener *listener, unsigned slot, bool holds)
 {
-	uint64_t bit = (uint64_t)1 << slot % 64;
-
-	if (holds)
-		listener->holders[slot / 64] |= bit;
-	else
-		listener->holders[slot / 64] &= ~bit;
+	set_bit(listener->holders, slot, holds);
 }
 
 bool listener_held(const struct listener *listener)
@@ -284,6 +385,62 @@ bool listener_held(const struct listener *listener)
 			return true;
 	}
 	return false;
+}
+
+bool listener_held_by(const struct listener *listener, unsigned slot)
+{
+	return listener->holders[slot / 64] >> slot % 64 & 1;
+}
+
+void listener_tally(
+    const struct listeners *listeners, const struct listener *listener, struct tally *out)
+{
+	const struct scoreboard *scoreboard = listeners->scoreboard;
+
+	tally_clear(out);
+	tally_add(out, &listener->past);
+	for (unsigned word = 0; word < SCOREBOARD_SLOTS / 64; word++) {
+		for (uint64_t bits = listeners->living[word]; bits != 0; bits &= bits - 1) {
+			unsigned bit = 0;
+
+			while (!(bits >> bit & 1))
+				bit++;
+			tally_add(
+			    out, scoreboard_tally(scoreboard, word * 64 + bit, listener->index));
+		}
+	}
+}
+
+void listeners_born(struct listeners *listeners, unsigned slot)
+{
+	set_bit(listeners->living, slot, true);
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->state == LISTENER_VACANT)
+			continue;
+		tally_clear(scoreboard_tally(listeners->scoreboard, slot, i));
+		if (listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING)
+			listener_hold(listener, slot, true);
+	}
+}
+
+void listeners_dead(struct listeners *listeners, unsigned slot, uint64_t most)
+{
+	set_bit(listeners->living, slot, false);
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+		struct tally *tally = scoreboard_tally(listeners->scoreboard, slot, i);
+		uint64_t open;
+
+		if (listener->state == LISTENER_VACANT)
+			continue;
+		listener_hold(listener, slot, false);
+		open = slot_read(&tally->open);
+		slot_add(&listener->past.cut, open < most ? open : most);
+		atomic_store(&tally->open, 0);
+		tally_add(&listener->past, tally);
+	}
 }
 
 const char *listener_url(const struct listener *listener, char *out, size_t size)

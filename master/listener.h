@@ -71,11 +71,12 @@ struct listener {
 	int64_t grace_ends; /* ms: what is open then is cut; CLOCK_NEVER */
 	int64_t released; /* ms: when it was */
 	int why_closed; /* enum close_reason */
+	int64_t nudge_at; /* ms: when the workers are told to look at its queue */
 	bool cut; /* its connections were told to end */
 	struct port_holder *holder; /* of a lease, NULL once it is gone */
 	struct listener *next_lease; /* of the same holder */
 	struct port_waiter *waiters;
-	struct listener *next_closing;
+	struct listener *next_closing; /* of those that close, or that finish */
 	struct listener *next_same; /* of the same hash */
 	struct listener *next_vacant;
 };
@@ -86,9 +87,11 @@ struct listeners {
 	size_t capacity; /* places */
 	size_t count; /* places used so far: no listener beyond */
 	size_t open; /* LISTENER_OPEN */
+	bool patient; /* it starts: waits for another server that is looking at the same path */
 	struct listener *vacant;
 	struct listener **hashed; /* by text; LISTENERS_HASH of them */
 	struct scoreboard *scoreboard;
+	uint64_t living[SCOREBOARD_SLOTS / 64]; /* which workers count, by slot */
 };
 
 /* Makes the places. Returns 0, or -1 with errno ENOMEM. */
@@ -98,8 +101,8 @@ int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboa
  * Binds every address of the configuration. Returns 0, or -1 with every error in d; what was bound
  * by then stays in listeners and is released by listeners_close.
  */
-int listeners_open(struct listeners *listeners, const struct config *config, int64_t now,
-    struct diagnostics *d);
+int listeners_open(
+    struct listeners *listeners, const struct config *config, int64_t now, struct diagnostics *d);
 
 /* Gives the path of a Unix socket to a group; only a hint to others, so it cannot fail. */
 void listener_give(const struct listener *listener, gid_t group);
@@ -139,9 +142,14 @@ bool listener_held_by(const struct listener *listener, unsigned slot);
 void listener_tally(
     const struct listeners *listeners, const struct listener *listener, struct tally *out);
 
-/* A worker is gone, or its slot is about to be used: takes over what it counted. What it had open
- * is cut. */
-void listeners_fold(struct listeners *listeners, unsigned slot, uint64_t most);
+/* A worker is born in that slot and has a copy of every listener that is OPEN or CLOSING. */
+void listeners_born(struct listeners *listeners, unsigned slot);
+
+/*
+ * It is gone: it has no copy any more, and what it counted is taken over. What it had open is cut,
+ * most at most.
+ */
+void listeners_dead(struct listeners *listeners, unsigned slot, uint64_t most);
 
 /* "http://127.0.0.1:8080/" for a service that has a scheme, else "". Returns out. */
 const char *listener_url(const struct listener *listener, char *out, size_t size);

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "control.h"
 #include "descriptor.h"
 #include "directive.h"
 #include "listener.h"
@@ -22,11 +24,13 @@
 #include "loop.h"
 #include "pidfile.h"
 #include "pool.h"
+#include "ports.h"
 #include "privilege.h"
 #include "scoreboard.h"
 #include "signals.h"
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
+#define LISTENERS_AUTO 1024
 
 enum master_state {
 	MASTER_STARTING,
@@ -44,10 +48,13 @@ struct master {
 	struct log log;
 	struct loop *loop;
 	struct watch signals;
+	struct watch lifeline; /* announce.lifeline, while it is watched */
 	struct scoreboard scoreboard;
 	struct listeners listeners;
 	struct privilege privilege;
 	struct pool pool;
+	struct ports ports;
+	struct control control;
 	struct pidfile pidfile;
 
 	int64_t stop_begun; /* ms */
@@ -144,11 +151,9 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	set_state(master, MASTER_CLOSING);
 	master->stop_begun = now;
 	master->deadline = now + master->config->grace;
-	/* The flags first: what accept says from here on is understood by whoever hears it. */
-	for (size_t i = 0; i < master->listeners.count; i++)
-		closing_begin(&master->listeners.all[i].closing, now, master->config->settle);
-	for (size_t i = 0; i < master->listeners.count; i++)
-		listener_unlink(&master->listeners.all[i]);
+	/* The words first: what accept says from here on is understood by whoever hears it. */
+	pool_order_stop(&master->pool);
+	ports_stop(&master->ports, now);
 	pool_stop(&master->pool);
 }
 
@@ -162,55 +167,15 @@ static void begin_cut(struct master *master, int64_t now, const char *why)
 		log_write(&master->log, LOG_WARNING, "%s: cutting what is still open", why);
 	/* Nobody comes in any more; what is left in the queues is counted when no worker can take
 	 * from them. */
-	for (size_t i = 0; i < master->listeners.count; i++)
-		closing_gate(&master->listeners.all[i].closing, now);
+	ports_gate(&master->ports, now);
 	pool_cut(&master->pool);
 	set_state(master, MASTER_CUTTING);
 	master->deadline = now + CUT_MS;
 }
 
-/*
- * Moves every listener on. Returns true when all are released, and sets *next to when one wants to
- * be looked at.
- */
-static bool close_listeners(struct master *master, int64_t now, int64_t *next)
+static void finish(struct master *master, int64_t now)
 {
-	bool all = true;
-
-	for (size_t i = 0; i < master->listeners.count; i++) {
-		struct listener *listener = &master->listeners.all[i];
-		struct closing *closing = &listener->closing;
-		enum closing_state before = closing->state;
-
-		*next = clock_earlier(*next, closing_step(closing, now));
-		if (closing->state >= CLOSING_GATED && before < CLOSING_GATED)
-			log_write(&master->log, LOG_INFO, "%s: gate: %s", listener->text,
-			    gate_way_name(closing->way));
-		if (closing->state == CLOSING_RELEASED && before != CLOSING_RELEASED) {
-			log_write(&master->log, LOG_INFO, "%s: closed after %lld ms",
-			    listener->text, (long long)(now - closing->begun));
-			if (closing->handshakes_left > 0)
-				log_write(&master->log, LOG_WARNING,
-				    "%s: %d handshakes had not ended within settle", listener->text,
-				    closing->handshakes_left);
-			pool_ring(&master->pool);
-		}
-		all = all && closing->state == CLOSING_RELEASED;
-		/* Our copy outlives those of the workers: their death must not reset the queue. */
-		if (closing->state == CLOSING_RELEASED && !listener_held(listener)) {
-			fd_close(&listener->fd);
-			master->listeners.handover[i].fd = -1;
-		}
-	}
-	return all;
-}
-
-static void finish(struct master *master)
-{
-	struct pool_totals *totals = &master->pool.totals;
-
-	for (size_t i = 0; i < master->listeners.count; i++)
-		totals->cut += (uint64_t)closing_force(&master->listeners.all[i].closing);
+	master->pool.totals.cut += ports_force(&master->ports, now);
 	set_state(master, MASTER_DONE);
 }
 
@@ -245,12 +210,54 @@ static void write_receipt(const struct master *master, char *out, size_t size)
 		snprintf(out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
 }
 
+/* Answers the clients that asked for the stop. */
+static void tell_clients(struct master *master)
+{
+	const struct pool_totals *totals = &master->pool.totals;
+	const struct receipt receipt = {
+	    .milliseconds = clock_ms() - master->stop_begun,
+	    .accepted = totals->answered + totals->left + totals->cut,
+	    .answered = totals->answered,
+	    .queued = totals->queued,
+	    .left = totals->left,
+	    .cut = totals->cut,
+	};
+
+	control_stopped(&master->control, &receipt);
+}
+
+/* ---- what the control endpoint asks for ---- */
+
+static const char *state_name(void *owner)
+{
+	static const char *const names[] = {
+	    [MASTER_STARTING] = "starting",
+	    [MASTER_SERVING] = "serving",
+	    [MASTER_CLOSING] = "closing",
+	    [MASTER_DRAINING] = "draining",
+	    [MASTER_CUTTING] = "cutting",
+	    [MASTER_DONE] = "cutting",
+	};
+
+	return names[((struct master *)owner)->state];
+}
+
+static void stop_for_client(void *owner, bool now)
+{
+	struct master *master = owner;
+
+	if (now)
+		begin_cut(master, clock_ms(), "a client asked for it");
+	else
+		begin_stop(master, clock_ms(), "a client asked for it");
+}
+
 /* ---- what should be, against what is ---- */
 
 /* Returns when to look again. */
 static int64_t reconcile(struct master *master, int64_t now)
 {
-	int64_t next = CLOCK_NEVER;
+	int64_t next;
 
 	if (master->state == MASTER_STARTING && pool_is_ready(&master->pool))
 		became_ready(master);
@@ -264,8 +271,9 @@ static int64_t reconcile(struct master *master, int64_t now)
 		else if (master->failed && master->pool.living == 0)
 			begin_cut(master, now, "nobody is left to serve");
 	}
-	if (master->state == MASTER_CLOSING || master->state == MASTER_DRAINING) {
-		if (close_listeners(master, now, &next))
+	next = ports_step(&master->ports, now);
+	if (master->state == MASTER_CLOSING) {
+		if (ports_are_released(&master->ports))
 			set_state(master, MASTER_DRAINING);
 		else if (master->pool.living == 0)
 			pool_start_drainer(&master->pool, now);
@@ -276,9 +284,10 @@ static int64_t reconcile(struct master *master, int64_t now)
 		master->deadline = CLOCK_NEVER;
 	}
 	next = clock_earlier(next, pool_reconcile(&master->pool, now));
+	next = clock_earlier(next, control_step(&master->control, now));
 	if (master->pool.living == 0 &&
 	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
-		finish(master);
+		finish(master, now);
 	return clock_earlier(next, master->deadline);
 }
 
@@ -331,6 +340,15 @@ static void signals_ready(struct watch *watch, unsigned events)
 	signals_clear();
 }
 
+static void lifeline_ready(struct watch *watch, unsigned events)
+{
+	struct master *master = container_of(watch, struct master, lifeline);
+
+	(void)events; /* nobody writes to it: it has ended */
+	loop_watch(master->loop, watch, 0);
+	begin_stop(master, clock_ms(), "whoever it was for has ended");
+}
+
 static void run_loop(struct master *master)
 {
 	int64_t now = clock_ms();
@@ -357,9 +375,11 @@ static void detach(void *owner)
 	struct master *master = owner;
 
 	leave_terminal(false);
+	control_detach(&master->control);
 	pidfile_detach(&master->pidfile);
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
+	fd_close(&master->announce.lifeline);
 	loop_close(master->loop);
 }
 
@@ -421,24 +441,96 @@ static size_t workers_wanted(const struct config *config)
 	return cpus < 1 ? 1 : cpus > 256 ? 256 : (size_t)cpus;
 }
 
+/* How many listeners may be open at once: as many as the limit of descriptors leaves room for. */
+static int64_t listeners_wanted(const struct config *config)
+{
+	int64_t wanted = LISTENERS_AUTO;
+	struct rlimit limit;
+
+	if (config->max_listeners != DIRECTIVE_AUTO)
+		return config->max_listeners;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
+	    limit.rlim_max / 4 < (rlim_t)wanted)
+		wanted = (int64_t)limit.rlim_max / 4;
+	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
+		wanted++;
+	return wanted < SCOREBOARD_LISTENERS ? wanted : SCOREBOARD_LISTENERS;
+}
+
+/* Places for listeners: those that are open, and those whose last connections are still served. */
+static size_t places_wanted(const struct config *config)
+{
+	size_t open = (size_t)config->max_listeners;
+	size_t places = open + open / 2 + 64;
+
+	return places < SCOREBOARD_LISTENERS ? places : SCOREBOARD_LISTENERS;
+}
+
 /* How many descriptors are open beside the connections: listeners, what services open, the pool's,
- * and a few more. */
+ * clients of the control endpoint, and a few more. */
 static size_t descriptors_wanted(const struct config *config, size_t workers)
 {
-	size_t count = pool_capacity(workers) * 3 + 64;
+	size_t count = pool_capacity(workers) * 3 + (size_t)config->max_listeners + 64;
 
-	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		count += at->address.form == ADDRESS_NAME ? LISTENERS_OF_A_NAME : 1;
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
 		count += 2; /* a folder and a log */
 	return count;
 }
 
-/* Opens all that is open before the first worker. Returns 0, or an exit status with why. */
+/* Binds what the configuration says. Returns 0 or an exit status; the errors were written. */
+static int open_listeners(struct master *master)
+{
+	struct diagnostics diagnostics = {.out = stderr};
+	int64_t now = clock_ms();
+
+	listeners_open(&master->listeners, master->config, now, &diagnostics);
+	if (diagnostics_end(&diagnostics) > 0)
+		return STATUS_FAILED;
+	/* The workers' group may connect, as far as umask lets it. */
+	for (size_t i = 0; master->privilege.change && i < master->listeners.count; i++)
+		listener_give(&master->listeners.all[i], master->privilege.gid);
+	return 0;
+}
+
+/* The parts of the master know of each other. */
+static void connect_parts(struct master *master)
+{
+	master->pool = (struct pool){
+	    .config = master->config,
+	    .log = &master->log,
+	    .loop = master->loop,
+	    .scoreboard = &master->scoreboard,
+	    .listeners = &master->listeners,
+	    .privilege = &master->privilege,
+	    .detach = detach,
+	    .owner = master,
+	};
+	master->ports = (struct ports){
+	    .config = master->config,
+	    .log = &master->log,
+	    .listeners = &master->listeners,
+	    .pool = &master->pool,
+	    .privilege = &master->privilege,
+	    .next_ttl = CLOCK_NEVER,
+	};
+	master->control = (struct control){
+	    .config = master->config,
+	    .log = &master->log,
+	    .loop = master->loop,
+	    .ports = &master->ports,
+	    .pool = &master->pool,
+	    .state = state_name,
+	    .stop = stop_for_client,
+	    .owner = master,
+	    .started = clock_ms(),
+	};
+}
+
+/* Opens all that is open before the first worker. Returns 0, or an exit status with why, which is
+ * empty when the errors were written already. */
 static int open_all(struct master *master, char *why, size_t size)
 {
 	struct config *config = master->config;
-	struct pool *pool = &master->pool;
 	size_t workers = workers_wanted(config);
 
 	umask((mode_t)config->umask); /* of logs and Unix sockets too, which the master makes */
@@ -448,37 +540,32 @@ static int open_all(struct master *master, char *why, size_t size)
 	if (config->pid_file != NULL &&
 	    pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
 		return STATUS_FAILED;
-	*pool = (struct pool){
-	    .config = config,
-	    .log = &master->log,
-	    .loop = master->loop,
-	    .scoreboard = &master->scoreboard,
-	    .listeners = &master->listeners,
-	    .privilege = &master->privilege,
-	    .detach = detach,
-	    .owner = master,
-	};
+	connect_parts(master);
+	config->max_listeners = listeners_wanted(config);
 	/* Before the pool: its bells alone can need more than the limit that we were started with.
 	 */
 	if (privilege_raise_descriptors(
 		&config->max_connections, descriptors_wanted(config, workers), why, size) == -1)
 		return STATUS_FAILED;
-	if (pool_open(pool, workers) == -1) {
+	if (pool_open(&master->pool, workers) == -1) {
 		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
+		return STATUS_FAILED;
+	}
+	if (listeners_init(&master->listeners, places_wanted(config), &master->scoreboard) == -1) {
+		snprintf(why, size, "cannot listen: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
 	if (prepare_services(config, why, size) == -1)
 		return STATUS_FAILED;
-	if (listeners_open(&master->listeners, config, &master->scoreboard, why, size) == -1)
+	why[0] = '\0';
+	if (open_listeners(master) != 0)
 		return STATUS_FAILED;
-	/* The workers' group may connect, as far as umask lets it. */
-	if (master->privilege.change)
-		listeners_give(&master->listeners, master->privilege.gid);
-	return 0;
+	return control_open(&master->control, why, size) == -1 ? STATUS_FAILED : 0;
 }
 
 static void close_all(struct master *master)
 {
+	control_close(&master->control);
 	listeners_close(&master->listeners);
 	release_services(master->config);
 	pool_close(&master->pool);
@@ -498,6 +585,7 @@ int master_run(struct config *config, const struct announce *announce)
 	    .deadline = CLOCK_NEVER,
 	    .pidfile = {.fd = -1},
 	    .signals = {.fd = -1, .ready = signals_ready},
+	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
 	    .log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
 	    .scoreboard = {.fd = -1},
 	};
@@ -510,11 +598,13 @@ int master_run(struct config *config, const struct announce *announce)
 	master.signals.fd = signals_open(heard);
 	master.loop = loop_open(1024);
 	if (master.signals.fd == -1 || master.loop == NULL ||
-	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1)
+	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1 ||
+	    (master.lifeline.fd >= 0 && loop_watch(master.loop, &master.lifeline, LOOP_READ) == -1))
 		return refuse(strerror(errno), STATUS_FAILED);
 	status = open_all(&master, why, sizeof why);
 	if (status != 0) {
-		refuse(why, status);
+		if (why[0] != '\0')
+			refuse(why, status);
 		close_all(&master);
 		return status;
 	}
@@ -524,6 +614,7 @@ int master_run(struct config *config, const struct announce *announce)
 	status = master.failed           ? STATUS_FAILED
 	    : master.pool.totals.cut > 0 ? STATUS_CUT
 					 : STATUS_DONE;
+	tell_clients(&master);
 	say_what_happened(&master);
 	log_write(&master.log, LOG_NOTICE, "%s", receipt);
 	pidfile_say(&master.pidfile, status, receipt);

@@ -23,6 +23,7 @@ struct announce {
 	bool lines; /* print the listeners and the ready line to standard output */
 	int ready_fd; /* the same lines go here, then it is closed; -1: none */
 	int parent; /* a pipe to the process that waits for us to be ready (-d); -1: none */
+	int lifeline; /* a pipe whose end of file is a TERM: who holds it has ended; -1: none */
 };
 
 /*

@@ -8,25 +8,38 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "directive.h"
+
 /* How an option's value is taken. */
-enum value { VALUE_NONE, VALUE_TEXT, VALUE_NUMBER, VALUE_DESCRIPTOR, VALUE_LISTEN };
+enum value { VALUE_NONE, VALUE_TEXT, VALUE_NUMBER, VALUE_DESCRIPTOR, VALUE_LISTEN, VALUE_DURATION };
 
 static const struct option {
 	const char *letter, *word;
 	unsigned takes; /* commands that have it; 0: all */
 	enum value value;
 	size_t offset;
+	int64_t min; /* of a duration, ms */
 } table[] = {
-    {"-h", "--help", 0, VALUE_NONE, offsetof(struct options, help)},
-    {"-l", "--listen", TAKES_LISTEN | TAKES_LISTEN_SERVICE, VALUE_LISTEN, 0},
-    {"-c", "--config", TAKES_CONFIG, VALUE_TEXT, offsetof(struct options, config_file)},
-    {"-p", "--pid-file", TAKES_PID_FILE, VALUE_TEXT, offsetof(struct options, pid_file)},
-    {"-u", "--user", TAKES_RUNNING, VALUE_TEXT, offsetof(struct options, user)},
-    {"-e", "--error-log", TAKES_RUNNING, VALUE_TEXT, offsetof(struct options, error_log)},
-    {"-w", "--workers", TAKES_RUNNING, VALUE_NUMBER, offsetof(struct options, workers)},
-    {"-d", "--detach", TAKES_DETACH, VALUE_NONE, offsetof(struct options, detach)},
-    {NULL, "--ready-fd", TAKES_RUNNING, VALUE_DESCRIPTOR, offsetof(struct options, ready_fd)},
-    {NULL, "--now", TAKES_NOW, VALUE_NONE, offsetof(struct options, now)},
+    {"-h", "--help", 0, VALUE_NONE, offsetof(struct options, help), 0},
+    {"-l", "--listen", TAKES_LISTEN | TAKES_LISTEN_SERVICE, VALUE_LISTEN, 0, 0},
+    {"-c", "--config", TAKES_CONFIG, VALUE_TEXT, offsetof(struct options, config_file), 0},
+    {"-p", "--pid-file", TAKES_PID_FILE, VALUE_TEXT, offsetof(struct options, pid_file), 0},
+    {"-u", "--user", TAKES_RUNNING, VALUE_TEXT, offsetof(struct options, user), 0},
+    {"-e", "--error-log", TAKES_RUNNING, VALUE_TEXT, offsetof(struct options, error_log), 0},
+    {"-w", "--workers", TAKES_RUNNING, VALUE_NUMBER, offsetof(struct options, workers), 0},
+    {"-d", "--detach", TAKES_DETACH, VALUE_NONE, offsetof(struct options, detach), 0},
+    {"-s", "--control", TAKES_CLIENT | TAKES_RUNNING, VALUE_TEXT, offsetof(struct options, control),
+	0},
+    {NULL, "--no-control", TAKES_RUNNING, VALUE_NONE, offsetof(struct options, no_control), 0},
+    {NULL, "--token-file", TAKES_CLIENT | TAKES_RUNNING, VALUE_TEXT,
+	offsetof(struct options, token_file), 0},
+    {NULL, "--ready-fd", TAKES_RUNNING, VALUE_DESCRIPTOR, offsetof(struct options, ready_fd), 0},
+    {NULL, "--now", TAKES_NOW, VALUE_NONE, offsetof(struct options, now), 0},
+    {NULL, "--json", TAKES_JSON, VALUE_NONE, offsetof(struct options, json), 0},
+    {NULL, "--grace", TAKES_GRACE, VALUE_DURATION, offsetof(struct options, grace), 0},
+    {NULL, "--ttl", TAKES_LEASE, VALUE_DURATION, offsetof(struct options, ttl), 1},
+    {NULL, "--heartbeat", TAKES_LEASE, VALUE_DURATION, offsetof(struct options, heartbeat), 100},
+    {NULL, "--private", TAKES_LEASE, VALUE_NONE, offsetof(struct options, alone), 0},
 };
 
 static void *at(struct options *options, const struct option *option)
@@ -106,10 +119,91 @@ static int add_listen(struct options *options, const char *address, char *const 
 	return count;
 }
 
+static int set_duration(
+    struct options *options, const struct option *option, const char *value, char *why, size_t size)
+{
+	const struct directive row = {
+	    .name = option->word,
+	    .type = DIRECTIVE_DURATION,
+	    .offset = option->offset,
+	    .min = option->min,
+	    .max = DIRECTIVE_NO_LIMIT,
+	};
+
+	return directive_set(&row, options, &value, 1, NULL, why, size);
+}
+
+/* Writes an option's value; rest are the left words behind it. Returns how many of those belong to
+ * it too, or -1 with why. */
+static int set_value(struct options *options, const struct option *option, unsigned takes,
+    const char *name, const char *value, char *const *rest, int left, char *why, size_t size)
+{
+	switch (option->value) {
+	case VALUE_TEXT:
+		*(const char **)at(options, option) = value;
+		return 0;
+	case VALUE_LISTEN:
+		return add_listen(
+		    options, value, rest, left, takes & TAKES_LISTEN_SERVICE, why, size);
+	case VALUE_DURATION:
+		return set_duration(options, option, value, why, size);
+	default:
+		return set_number(options, option, name, value, why, size);
+	}
+}
+
+/* ADDR SERVICE [ARG…] [-- COMMAND…], to the end of the words. Returns 0, or -1 with why. */
+static int take_service(
+    struct options *options, unsigned takes, int argc, char *const *argv, char *why, size_t size)
+{
+	int i = 0;
+
+	if (argc > 0 && !(takes & TAKES_LEASE && strcmp(argv[0], "--") == 0))
+		options->address = argv[i++];
+	options->words = argv + i;
+	while (i < argc && !(takes & TAKES_LEASE && strcmp(argv[i], "--") == 0)) {
+		options->count++;
+		i++;
+	}
+	if (i == argc)
+		return 0;
+	options->program = argv + i + 1;
+	if (options->program[0] != NULL)
+		return 0;
+	snprintf(why, size, "a command is missing after --");
+	return -1;
+}
+
+/* A word that is no option. Returns how many words it took beside itself, or -1 with why. */
+static int take_word(
+    struct options *options, unsigned takes, int argc, char *const *argv, char *why, size_t size)
+{
+	bool dash = argv[0][0] == '-';
+
+	if (takes & TAKES_SERVICE && (!dash || strcmp(argv[0], "--") == 0)) {
+		/* `--` before ADDR ends the options, but that of a lease begins its command. */
+		int skipped = dash && !(takes & TAKES_LEASE);
+
+		return take_service(options, takes, argc - skipped, argv + skipped, why, size) == -1
+		    ? -1
+		    : argc - 1;
+	}
+	if (!dash && takes & TAKES_FOLDER && options->folder == NULL) {
+		options->folder = argv[0];
+		return 0;
+	}
+	if (!dash && takes & TAKES_ADDRESS && options->address == NULL) {
+		options->address = argv[0];
+		return 0;
+	}
+	snprintf(why, size, dash ? "unknown option %s" : "unexpected \"%s\"", argv[0]);
+	return -1;
+}
+
 int options_parse(
     struct options *options, unsigned takes, int argc, char *const *argv, char *why, size_t size)
 {
-	*options = (struct options){.ready_fd = -1};
+	*options = (struct options){.ready_fd = -1, .grace = -1, .ttl = -1, .heartbeat = -1};
 	for (int i = 0; i < argc; i++) {
 		const char *word = argv[i],
 			   *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
@@ -119,34 +213,22 @@ int options_parse(
 		int more = 0;
 
 		if (option == NULL) {
-			if (word[0] != '-' && (takes & TAKES_FOLDER) && options->folder == NULL) {
-				options->folder = word;
-				continue;
-			}
-			snprintf(why, size,
-			    word[0] == '-' ? "unknown option %s" : "unexpected \"%s\"", word);
-			return -1;
-		}
-		if (option->value == VALUE_NONE) {
+			more = take_word(options, takes, argc - i, argv + i, why, size);
+		} else if (option->value == VALUE_NONE) {
 			if (equals != NULL) {
 				snprintf(why, size, "%s takes no value", option->word);
 				return -1;
 			}
 			*(bool *)at(options, option) = true;
-			continue;
+		} else {
+			value = equals != NULL ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
+			if (value == NULL) {
+				snprintf(why, size, "%s wants a value", word);
+				return -1;
+			}
+			more = set_value(options, option, takes, word, value, argv + i + 1,
+			    argc - i - 1, why, size);
 		}
-		value = equals != NULL ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
-		if (value == NULL) {
-			snprintf(why, size, "%s wants a value", word);
-			return -1;
-		}
-		if (option->value == VALUE_TEXT)
-			*(const char **)at(options, option) = value;
-		else if (option->value == VALUE_LISTEN)
-			more = add_listen(options, value, argv + i + 1, argc - i - 1,
-			    takes & TAKES_LISTEN_SERVICE, why, size);
-		else
-			more = set_number(options, option, word, value, why, size);
 		if (more == -1)
 			return -1;
 		i += more;

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define OPTIONS_LISTEN_MAX 64
 
@@ -19,7 +20,13 @@ struct options_listen {
 struct options {
 	bool help;
 	bool detach; /* -d */
-	bool now; /* stop --now */
+	bool now; /* --now */
+	bool json; /* status --json */
+	bool alone; /* lease --private */
+	bool no_control; /* --no-control */
+	const char *control; /* -s: a client's daemon, or the endpoint of the one that starts */
+	const char *token_file; /* --token-file */
+	int64_t grace, ttl, heartbeat; /* ms; -1: not said */
 	const char *config_file; /* -c */
 	const char *pid_file; /* -p */
 	const char *user; /* -u */
@@ -29,6 +36,10 @@ struct options {
 	const char *folder; /* serve's DIR */
 	struct options_listen listen[OPTIONS_LISTEN_MAX];
 	int listen_count;
+	const char *address; /* ADDR of the client commands */
+	char *const *words; /* SERVICE and its arguments */
+	int count; /* of words */
+	char *const *program; /* what stands behind `--`, ends with NULL; NULL: there is no `--` */
 };
 
 /* Which options a command takes, as flags. */
@@ -41,6 +52,12 @@ enum {
 	TAKES_DETACH = 32,
 	TAKES_FOLDER = 64,
 	TAKES_NOW = 128,
+	TAKES_CLIENT = 256, /* -s --token-file */
+	TAKES_GRACE = 512,
+	TAKES_JSON = 1024,
+	TAKES_LEASE = 2048, /* --ttl --heartbeat --private, and `-- COMMAND` at the end */
+	TAKES_ADDRESS = 4096, /* one ADDR */
+	TAKES_SERVICE = 8192, /* ADDR SERVICE [ARG…]; no option is looked for from ADDR on */
 };
 
 /*

@@ -27,6 +27,7 @@
 #define MESSAGES_MAX 64 /* of one worker in one go */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define CATCH_UP_MS 100 /* until a worker whose channel was full is tried again */
 #define SOUND_MS 10000 /* a worker that lived as long was no failure */
 
 static void channel_ready(struct watch *watch, unsigned events);
@@ -105,13 +106,138 @@ static void ring(struct pool *pool, unsigned slot)
 
 void pool_restate(struct pool *pool)
 {
-	for (size_t i = 0; i < pool->listeners->count; i++)
-		closing_restate(&pool->listeners->all[i].closing);
+	for (size_t i = 0; i < pool->listeners->count; i++) {
+		if (pool->listeners->all[i].state != LISTENER_VACANT)
+			closing_restate(&pool->listeners->all[i].closing);
+	}
 	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)pool->order);
 	for (size_t i = 0; i < pool->capacity; i++) {
 		if (pool->workers[i].state == WORKER_VACANT)
 			atomic_store(&pool->scoreboard->slots[i].state, SLOT_VACANT);
 	}
+}
+
+/* ---- listeners that come and go ---- */
+
+/* The place of a service in the configuration, or -1: it is a port's own. */
+static int place_of(const struct config *config, const struct service_config *service)
+{
+	int place = 0;
+
+	for (const struct service_config *at = config->services; at != NULL; at = at->next) {
+		if (at == service)
+			return place;
+		place++;
+	}
+	return -1;
+}
+
+static uint32_t place_of_kind(const struct service_kind *kind)
+{
+	uint32_t place = 0;
+
+	while (service_kinds[place] != kind)
+		place++;
+	return place;
+}
+
+/* What a worker must know of a listener. Returns 0, or -1 with errno E2BIG. */
+static int describe(
+    const struct pool *pool, const struct listener *listener, struct channel_message *message)
+{
+	const struct service_config *service = listener->service;
+	int place = place_of(pool->config, service);
+	size_t size = 0;
+
+	message->index = listener->index;
+	message->fds[0] = listener->fd;
+	message->fds_count = 1;
+	message->listen = (struct channel_listen){
+	    .kind = listener->kind,
+	    .ours = listener->ours,
+	    .in_place = place < 0,
+	    .service = place < 0 ? place_of_kind(service->kind) : (uint32_t)place,
+	};
+	if (place >= 0)
+		return 0;
+	if (service->kind->argument != NULL &&
+	    directive_words(directive_find(service->kind->directives, service->kind->argument),
+		service->options, message->words, sizeof message->words, &size) == -1)
+		return -1;
+	message->listen.words_size = (uint32_t)size;
+	if (service->kind->lend != NULL)
+		message->fds_count +=
+		    service->kind->lend(service->options, message->fds + 1, CHANNEL_FDS_MAX - 1);
+	return 0;
+}
+
+/* Whether a worker is to have the listeners that are opened. */
+static bool takes_listeners(const struct worker_process *worker)
+{
+	return worker->state == WORKER_STARTING || worker->state == WORKER_SERVING;
+}
+
+static void offer(struct pool *pool, struct worker_process *worker, struct listener *listener,
+    const struct channel_message *message)
+{
+	if (channel_send_listen(worker->channel.fd, message) == 0)
+		listener_hold(listener, slot_of(pool, worker), true);
+	else
+		worker->behind = true;
+}
+
+int pool_offer(struct pool *pool, struct listener *listener)
+{
+	struct channel_message message;
+
+	if (describe(pool, listener, &message) == -1)
+		return -1;
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (takes_listeners(&pool->workers[i]) && !pool->workers[i].behind)
+			offer(pool, &pool->workers[i], listener, &message);
+	}
+	return 0;
+}
+
+/* Tries again to give a worker the listeners that it could not be given. */
+static void catch_up(struct pool *pool, struct worker_process *worker)
+{
+	struct channel_message message;
+
+	worker->behind = false;
+	for (size_t i = 0; i < pool->listeners->count && !worker->behind; i++) {
+		struct listener *listener = &pool->listeners->all[i];
+
+		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
+		    !listener_held_by(listener, slot_of(pool, worker)) &&
+		    describe(pool, listener, &message) == 0)
+			offer(pool, worker, listener, &message);
+	}
+}
+
+void pool_tell(struct pool *pool, const struct listener *listener)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		struct worker_process *worker = &pool->workers[i];
+
+		/* A worker whose channel is full is told by its bell to look at everything. */
+		if (worker->state != WORKER_VACANT &&
+		    channel_send(worker->channel.fd, CHANNEL_LOOK, listener->index) == -1)
+			ring(pool, (unsigned)i);
+	}
+}
+
+bool pool_drains(const struct pool *pool, const struct listener *listener, int64_t now)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		const struct worker_process *worker = &pool->workers[i];
+
+		if (worker->state != WORKER_VACANT && worker->state != WORKER_ABORTED &&
+		    listener_held_by(listener, (unsigned)i) && !worker->stopped &&
+		    now - worker->beat_at < WATCHDOG_LATE_MS)
+			return true;
+	}
+	return false;
 }
 
 void pool_ring(struct pool *pool)
@@ -123,6 +249,37 @@ void pool_ring(struct pool *pool)
 }
 
 /* ---- birth ---- */
+
+/*
+ * In the child: what it gets of the listeners. Those that are released already are closed. The
+ * memory lives as long as the process.
+ */
+static size_t hand_over(const struct pool *pool, struct handover_listener **out)
+{
+	struct listeners *listeners = pool->listeners;
+	size_t count = 0;
+
+	*out = calloc(listeners->count + 1, sizeof **out);
+	if (*out == NULL)
+		_exit(STATUS_FAILED);
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING) {
+			fd_close(&listener->fd);
+			continue;
+		}
+		(*out)[count++] = (struct handover_listener){
+		    .fd = listener->fd,
+		    .index = listener->index,
+		    .ours = listener->ours,
+		    .kind = (int)listener->kind,
+		    .own = listener->service_is_ours,
+		    .service = listener->service,
+		};
+	}
+	return count;
+}
 
 /* In the child: closes what is the master's, and runs the worker. mask: the signals that were
  * blocked before. */
@@ -141,10 +298,10 @@ static void be_worker(
 	    .bells = pool->ropes,
 	    .bell_ears = pool->ears,
 	    .bells_count = pool->capacity,
-	    .listeners = pool->listeners->handover,
-	    .listeners_count = pool->listeners->count,
+	    .listeners_max = pool->listeners->capacity,
 	    .log = pool->log,
 	};
+	struct handover_listener *listeners;
 	char why[256];
 
 	signals_detach(deaf_to);
@@ -160,6 +317,8 @@ static void be_worker(
 		_exit(STATUS_USAGE);
 	}
 	system_wake_on_parent_death();
+	handover.listeners_count = hand_over(pool, &listeners);
+	handover.listeners = listeners;
 	_exit(worker_run(&handover));
 }
 
@@ -216,6 +375,7 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 		return -1;
 	}
 	slot_clear(&pool->scoreboard->slots[slot]);
+	listeners_born(pool->listeners, slot); /* before it is: it may count at once */
 	bell_hush(pool->ears[slot]);
 	signals_block(&old);
 	pid = fork();
@@ -227,6 +387,7 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	fd_close(&ends[1]);
 	if (pid == -1) {
 		fd_close(&ends[0]);
+		listeners_dead(pool->listeners, slot, 0);
 		fork_failed(pool, seat, now, strerror(errno));
 		return -1;
 	}
@@ -236,13 +397,9 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	worker->seat = -1;
 	worker->born = worker->beat_at = now;
 	worker->beat = 0;
-	worker->retire_due = false;
+	worker->retire_due = worker->behind = worker->stopped = false;
 	worker->channel.fd = ends[0];
 	pool_set_state(worker, WORKER_STARTING);
-	for (size_t i = 0; i < pool->listeners->count; i++) {
-		if (pool->listeners->all[i].fd >= 0)
-			listener_hold(&pool->listeners->all[i], slot, true);
-	}
 	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
 		log_write(
 		    pool->log, LOG_ERROR, "cannot watch worker %u: %s", slot, strerror(errno));
@@ -296,8 +453,10 @@ static void heed(
 	} else if (message->type == CHANNEL_ENOUGH) {
 		wants_successor(pool, worker);
 	} else if (message->type == CHANNEL_RELEASED && message->index < pool->listeners->count) {
+		const struct listener *listener = &pool->listeners->all[message->index];
+
 		listener_hold(&pool->listeners->all[message->index], slot, false);
-		if (pool->order < ORDER_STOP && worker->state == WORKER_SERVING) {
+		if (listener->state == LISTENER_OPEN && worker->state == WORKER_SERVING) {
 			/* Nobody told it to: the words were scribbled over. It serves nobody any
 			 * more. */
 			log_write(pool->log, LOG_ERROR,
@@ -316,7 +475,7 @@ static void channel_ready(struct watch *watch, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < MESSAGES_MAX && got == 1; i++) {
-		got = channel_receive(watch->fd, &message);
+		got = channel_receive(watch->fd, &message, false);
 		if (got == 1)
 			heed(worker->pool, worker, &message);
 	}
@@ -424,8 +583,7 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 		log_death(pool, worker, status, now, "");
 	loop_watch(pool->loop, &worker->channel, 0);
 	fd_close(&worker->channel.fd);
-	for (size_t i = 0; i < pool->listeners->count; i++)
-		listener_hold(&pool->listeners->all[i], slot, false);
+	listeners_dead(pool->listeners, slot, (uint64_t)pool->config->max_connections);
 	pool_set_state(worker, WORKER_VACANT);
 	/* Nobody defers to it, and no bell of its is rung. */
 	atomic_store(&pool->scoreboard->slots[slot].state, SLOT_VACANT);
@@ -463,6 +621,7 @@ void pool_reap(struct pool *pool, int64_t now)
 		log_write(pool->log, LOG_WARNING,
 		    "worker %u (pid %ld) was stopped by signal %d (%s)", slot_of(pool, worker),
 		    (long)pid, WSTOPSIG(status), strsignal(WSTOPSIG(status)));
+		worker->stopped = true;
 		/* Nobody defers to it from here on, and a connection that it was woken for is taken
 		 * by another. */
 		atomic_store(&pool->scoreboard->slots[slot_of(pool, worker)].state, SLOT_STOPPED);
@@ -521,6 +680,10 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		if (worker->retire_due && worker->state != WORKER_VACANT)
 			worker->retire_due =
 			    channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
+		if (worker->behind && takes_listeners(worker))
+			catch_up(pool, worker);
+		if (worker->behind && takes_listeners(worker))
+			next = clock_earlier(next, now + CATCH_UP_MS);
 	}
 	if (pool->order >= ORDER_STOP)
 		return next;
@@ -554,19 +717,25 @@ static void give_order(struct pool *pool, enum order order)
 {
 	pool->order = order;
 	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)order);
-	/* The end of the pipe is what wakes them; the word, written before, says what it means. */
-	fd_close(&pool->drain[1]);
 }
 
-void pool_stop(struct pool *pool)
+void pool_order_stop(struct pool *pool)
 {
 	if (pool->order < ORDER_STOP)
 		give_order(pool, ORDER_STOP);
 }
 
+void pool_stop(struct pool *pool)
+{
+	pool_order_stop(pool);
+	/* The end of the pipe is what wakes them; the word, written before, says what it means. */
+	fd_close(&pool->drain[1]);
+}
+
 void pool_cut(struct pool *pool)
 {
 	give_order(pool, ORDER_CUT);
+	fd_close(&pool->drain[1]);
 	pool_ring(pool);
 }
 

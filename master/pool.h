@@ -44,9 +44,11 @@ struct worker_process {
 	int seat; /* -1: none (it retires, or drains for the dead) */
 	int64_t born; /* ms */
 	struct watch channel;
+	bool stopped; /* it was heard to be; its next beat says otherwise */
 	int64_t beat; /* the last heartbeat seen, */
 	int64_t beat_at; /* and when it was seen to change, by our own clock */
-	bool retire_due; /* RETIRE could not be sent yet */
+	bool retire_due; /* RETIRE could not be sent yet, */
+	bool behind; /* or a LISTEN */
 };
 
 struct seat {
@@ -109,8 +111,12 @@ void pool_close(struct pool *pool);
  * for. */
 bool pool_want(struct pool *pool, size_t wanted);
 
-/* Begins the drain: every worker finishes what it has. Nobody new is started but by
- * pool_start_drainer. */
+/*
+ * Begins the drain: every worker finishes what it has. Nobody new is started but by
+ * pool_start_drainer. pool_order_stop only says so, for whoever looks; it comes before the flags of
+ * the listeners, and pool_stop after them.
+ */
+void pool_order_stop(struct pool *pool);
 void pool_stop(struct pool *pool);
 
 /* Everybody ends now and counts what it cuts. */
@@ -137,6 +143,19 @@ void pool_restate(struct pool *pool);
 
 /* Wakes every worker to look at its listeners and at the words. */
 void pool_ring(struct pool *pool);
+
+/*
+ * Gives a listener that was just opened to every worker that serves. Who cannot be told now is told
+ * later. Returns 0, or -1 with errno E2BIG: its service is told in too many words.
+ */
+int pool_offer(struct pool *pool, struct listener *listener);
+
+/* Has every worker look at the word of one listener. */
+void pool_tell(struct pool *pool, const struct listener *listener);
+
+/* Whether a worker that has a copy of the listener can be expected to accept from it: not all of
+ * them are stopped or have missed their heartbeats. */
+bool pool_drains(const struct pool *pool, const struct listener *listener, int64_t now);
 
 /* The one setter of a worker's state. */
 void pool_set_state(struct worker_process *worker, enum worker_state state);

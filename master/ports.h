@@ -28,6 +28,7 @@
 #include "log.h"
 
 struct pool;
+struct privilege;
 
 /* What has become of a listener's connections. Numbers of workers: not to be trusted. */
 struct receipt {
@@ -109,11 +110,16 @@ struct ports {
 	struct listeners *listeners;
 	struct pool *pool;
 
-	struct listener *closing; /* list of those CLOSING or FINISHING */
+	const struct privilege
+	    *privilege; /* of the workers: whose the paths of Unix sockets become,
+			 * and who must get at what a service was given */
+
+	struct listener *closing; /* list of those CLOSING, */
+	struct listener *finishing; /* and of those FINISHING */
+	int64_t finish_at; /* ms: when the next look at these is due */
+	int64_t next_ttl; /* ms: when the first ttl ends, or before */
 	struct gate_census census;
-	int64_t next_ttl; /* ms: when the first ttl ends */
 	bool stopping;
-	const gid_t *group; /* whose the paths of Unix sockets become; NULL: as they are */
 };
 
 /*
@@ -131,7 +137,11 @@ enum port_fault ports_open(struct ports *ports, const struct open_request *reque
 void ports_close(struct ports *ports, struct listener *listener, enum close_reason reason,
     int64_t grace, int64_t now);
 
-/* Takes a close back. Returns 0, or -1: it does not close, or was released already. */
+/*
+ * Takes a close back that somebody asked for. Returns 0, or -1 with errno: EALREADY, it does not
+ * close, was released already, or closes for another reason; EOPNOTSUPP, a Unix socket, whose path
+ * is gone.
+ */
 int ports_cancel(struct ports *ports, struct listener *listener, int64_t now);
 
 /* Has a waiter told. The listener is closing. */
@@ -160,5 +170,17 @@ int64_t ports_step(struct ports *ports, int64_t now);
 
 /* Begins to close all of them, for a stop. */
 void ports_stop(struct ports *ports, int64_t now);
+
+/* Whether all of them were released. */
+bool ports_are_released(const struct ports *ports);
+
+/* For a stop that does not wait: nobody comes in any more. */
+void ports_gate(struct ports *ports, int64_t now);
+
+/*
+ * Releases what is left; no worker lives any more. Returns how many connections still waited, which
+ * this resets.
+ */
+uint64_t ports_force(struct ports *ports, int64_t now);
 
 #endif

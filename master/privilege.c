@@ -5,9 +5,12 @@
 #include "privilege.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -105,6 +108,43 @@ int privilege_drop(
 		return -1;
 	}
 	return 0;
+}
+
+/* Becomes the workers' user, or itself again, for a question: the saved uid stays. */
+static int pose(uid_t uid, gid_t gid, size_t count, const gid_t *groups)
+{
+	/* As root only; so the user is the last to be given up and the first to be taken back. */
+	if (uid == 0 && seteuid(0) == -1)
+		return -1;
+	if (setgroups(count, groups) == -1 || setegid(gid) == -1)
+		return -1;
+	return uid == 0 ? 0 : seteuid(uid);
+}
+
+bool privilege_can_enter(const struct privilege *privilege, int folder)
+{
+	gid_t own[NGROUPS_MAX > 1024 ? 1024 : NGROUPS_MAX], theirs[1024];
+	int own_count, theirs_count = 1024;
+	gid_t own_gid = getegid();
+	bool can;
+
+	if (!privilege->change || privilege->uid == 0)
+		return faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
+	own_count = getgroups(sizeof own / sizeof own[0], own);
+	if (own_count == -1)
+		return false;
+	if (privilege->alone) {
+		theirs[0] = privilege->gid;
+		theirs_count = 1;
+	} else if (getgrouplist(privilege->user, privilege->gid, theirs, &theirs_count) == -1) {
+		theirs_count = 1024;
+	}
+	can = pose(privilege->uid, privilege->gid, (size_t)theirs_count, theirs) == 0 &&
+	    faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
+	/* A master that is not itself again could not go on as what it is. */
+	if (pose(0, own_gid, (size_t)own_count, own) == -1)
+		abort();
+	return can;
 }
 
 int privilege_raise_descriptors(int64_t *max_connections, size_t others, char *why, size_t size)

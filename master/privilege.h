@@ -34,6 +34,12 @@ int privilege_drop(
     const struct privilege *privilege, const struct config *config, char *why, size_t size);
 
 /*
+ * Whether the workers may enter a folder that is open here. Says false also when that cannot be
+ * found out.
+ */
+bool privilege_can_enter(const struct privilege *privilege, int folder);
+
+/*
  * Raises the limit of descriptors to what one worker needs, for this process and its children.
  * *max_connections is DIRECTIVE_AUTO or what the configuration demands; on return it is a number:
  * the demanded one, or for auto at most 4096 and what the limit admits. others: descriptors that

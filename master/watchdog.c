@@ -11,7 +11,6 @@
 #include "pool.h"
 #include "scoreboard.h"
 
-#define LATE_MS 2500 /* a heart is late: tell the siblings to try */
 #define ABORT_MS 1000 /* from SIGABRT to SIGKILL */
 
 static void watch_heart(struct pool *pool, struct worker_process *worker, int64_t now)
@@ -24,10 +23,11 @@ static void watch_heart(struct pool *pool, struct worker_process *worker, int64_
 	if (beat != worker->beat) {
 		worker->beat = beat;
 		worker->beat_at = now;
+		worker->stopped = false;
 		return;
 	}
 	silent = now - worker->beat_at;
-	if (silent >= LATE_MS)
+	if (silent >= WATCHDOG_LATE_MS)
 		pool_ring(pool); /* it may have been the one that was woken for a connection */
 	if (worker->state == WORKER_ABORTED) {
 		if (silent >= pool->config->watchdog + ABORT_MS)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #define WATCHDOG_LOOK_MS 1000 /* between looks at the hearts, which beat once a second */
+#define WATCHDOG_LATE_MS 2500 /* a heart is late: its siblings are told to try */
 
 struct pool;
 

@@ -15,10 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "bell.h"
 #include "channel.h"
 #include "clock.h"
 #include "descriptor.h"
+#include "listening.h"
 #include "system.h"
 #include "worker.h"
 
@@ -38,7 +40,7 @@ static void set_state(struct acceptor *acceptor, enum acceptor_state state, int6
 
 static uint32_t hint_of(const struct acceptor *acceptor)
 {
-	return acceptor->from->index + 1;
+	return acceptor->from.index + 1;
 }
 
 /* ---- in and out of the set ---- */
@@ -93,9 +95,11 @@ static void release(struct acceptor *acceptor)
 	fd_close(&acceptor->watch.fd);
 	set_state(acceptor, ACCEPTOR_RELEASED, 0);
 	worker->acceptors_open--;
+	if (acceptor->connections == 0)
+		worker->acceptors_over = true;
 	/* If the master cannot be told, our death will tell it. */
 	if (worker->phase != PHASE_ORPHANED)
-		channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from->index);
+		channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from.index);
 }
 
 /* ---- balance ---- */
@@ -253,7 +257,7 @@ static enum verdict judge(int error)
 /* Answers one connection of the queue with the reserve descriptor: better than to let it hang. */
 static void answer_with_reserve(struct acceptor *acceptor)
 {
-	const struct service *service = service_of(acceptor->from->service->kind);
+	const struct service *service = service_of(acceptor->from.service->kind);
 	int fd;
 
 	fd_close(&acceptor->worker->reserve);
@@ -307,11 +311,21 @@ static void broken(struct acceptor *acceptor, int error)
 	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
 }
 
+/* Tells a client that its service could not be started here, which is an answer. */
+static void refuse(struct acceptor *acceptor, int fd)
+{
+	service_of(acceptor->from.service->kind)->refuse(fd);
+	fd_close(&fd);
+	slot_add(&acceptor->worker->self->accepted, 1);
+	slot_add(&acceptor->tally->accepted, 1);
+	slot_add(&acceptor->tally->answered, 1);
+}
+
 static void admit(struct acceptor *acceptor, int fd, const union address_socket *peer)
 {
 	struct worker *worker = acceptor->worker;
-	uint64_t word = closing_word(
-	    acceptor->word); /* right after accept: what it says of that accept is true */
+	/* Right after accept: what it says of that accept is true. */
+	uint64_t word = closing_word(acceptor->word);
 
 	if (word & WORD_GATED)
 		gate_admit(fd);
@@ -322,7 +336,10 @@ static void admit(struct acceptor *acceptor, int fd, const union address_socket 
 		log_write(
 		    worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
 	}
-	connection_start(worker, acceptor->from->service, fd, peer, word & WORD_CLOSING);
+	if (acceptor->refusing)
+		refuse(acceptor, fd);
+	else
+		connection_start(acceptor, fd, peer, word & WORD_CLOSING);
 }
 
 /*
@@ -382,37 +399,87 @@ static void acceptor_ready(struct watch *watch, unsigned events)
 
 /* ---- what the worker calls ---- */
 
+void acceptors_add(struct worker *worker, const struct handover_listener *listener)
+{
+	const struct scoreboard *scoreboard = worker->from->scoreboard;
+	struct acceptor *acceptor = calloc(1, sizeof *acceptor);
+	int fd = listener->fd;
+
+	acceptors_sweep(worker); /* the place may be that of one that was released in this turn */
+	if (acceptor == NULL || worker->acceptors_by_index[listener->index] != NULL) {
+		/* Not as it should be: the master takes its copy for given up, and replaces us. */
+		log_write(worker->log, LOG_ERROR, "worker %u: cannot take a listener: %s",
+		    worker->from->slot,
+		    acceptor == NULL ? strerror(errno) : "it has one in its place");
+		free(acceptor);
+		fd_close(&fd);
+		listening_end(listener);
+		channel_send(worker->from->channel, CHANNEL_RELEASED, listener->index);
+		return;
+	}
+	*acceptor = (struct acceptor){
+	    .watch = {.fd = fd, .ready = acceptor_ready},
+	    .worker = worker,
+	    .from = *listener,
+	    .word = &scoreboard->listeners[listener->index],
+	    .tally = scoreboard_tally(scoreboard, worker->from->slot, listener->index),
+	    .state = ACCEPTOR_IN,
+	    .refusing = !listening_start(worker, listener),
+	    .next = worker->acceptors,
+	};
+	closing_init(&acceptor->closing, fd, (enum listener_kind)listener->kind, listener->ours,
+	    acceptor->word);
+	worker->acceptors = acceptor;
+	worker->acceptors_by_index[listener->index] = acceptor;
+	worker->acceptors_open++;
+	put_in(acceptor);
+	if (acceptor->state == ACCEPTOR_IN)
+		return;
+	acceptor->next_out = worker->out;
+	worker->out = acceptor;
+}
+
 int acceptors_open(struct worker *worker)
 {
 	const struct handover *from = worker->from;
 
 	worker->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	worker->acceptors = calloc(from->listeners_count + 1, sizeof *worker->acceptors);
+	worker->acceptors_by_index = calloc(SCOREBOARD_LISTENERS, sizeof(struct acceptor *));
 	worker->passed_at = calloc(from->bells_count, sizeof *worker->passed_at);
-	if (worker->acceptors == NULL || worker->passed_at == NULL)
+	if (worker->acceptors_by_index == NULL || worker->passed_at == NULL)
 		return -1;
-	worker->acceptors_count = from->listeners_count;
-	for (size_t i = 0; i < from->listeners_count; i++) {
-		const struct handover_listener *listener = &from->listeners[i];
-		struct acceptor *acceptor = &worker->acceptors[i];
+	for (size_t i = 0; i < from->listeners_count; i++)
+		acceptors_add(worker, &from->listeners[i]);
+	return worker->acceptors_open == from->listeners_count ? 0 : -1;
+}
 
-		*acceptor = (struct acceptor){
-		    .watch = {.fd = listener->fd, .ready = acceptor_ready},
-		    .worker = worker,
-		    .from = listener,
-		    .word = &from->scoreboard->listeners[listener->index],
-		    .state = ACCEPTOR_RELEASED,
-		};
-		closing_init(&acceptor->closing, listener->fd, (enum listener_kind)listener->kind,
-		    listener->ours, acceptor->word);
-		if (listener->fd < 0)
+void acceptor_connection_ended(struct acceptor *acceptor)
+{
+	acceptor->connections--;
+	if (acceptor->connections == 0 && acceptor->state == ACCEPTOR_RELEASED)
+		acceptor->worker->acceptors_over = true;
+}
+
+void acceptors_sweep(struct worker *worker)
+{
+	struct acceptor **link = &worker->acceptors;
+
+	if (!worker->acceptors_over)
+		return;
+	worker->acceptors_over = false;
+	access_log_flush_all(worker); /* a log goes with its service */
+	while (*link != NULL) {
+		struct acceptor *acceptor = *link;
+
+		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0) {
+			link = &acceptor->next;
 			continue;
-		worker->acceptors_open++;
-		put_in(acceptor);
-		if (acceptor->state != ACCEPTOR_IN)
-			return -1;
+		}
+		*link = acceptor->next;
+		worker->acceptors_by_index[acceptor->from.index] = NULL;
+		listening_end(&acceptor->from);
+		free(acceptor);
 	}
-	return 0;
 }
 
 int64_t acceptors_return(struct worker *worker)
@@ -448,78 +515,99 @@ int64_t acceptors_return(struct worker *worker)
 	return next;
 }
 
+/* Does what its word says, and tries to accept. */
+static void look(struct acceptor *acceptor)
+{
+	uint64_t word = closing_word(acceptor->word);
+
+	/* While it is out of the set for want of something, that decides when it is tried again. */
+	if (acceptor->state != ACCEPTOR_RELEASED &&
+	    ((word & WORD_RELEASED) || acceptor->state == ACCEPTOR_IN ||
+		acceptor->state == ACCEPTOR_DEFERRED))
+		take(acceptor, false);
+	if (word & WORD_RELEASED)
+		release(acceptor);
+	if (word & WORD_CUT)
+		connections_cut(acceptor->worker, acceptor);
+}
+
 void acceptors_look(struct worker *worker, uint32_t hint)
 {
-	for (size_t i = 0; i < worker->acceptors_count; i++) {
-		struct acceptor *acceptor = &worker->acceptors[i];
-		bool released = closing_word(acceptor->word) & WORD_RELEASED;
+	if (hint != HINT_ALL) {
+		struct acceptor *acceptor = hint >= 1 && hint <= SCOREBOARD_LISTENERS
+		    ? worker->acceptors_by_index[hint - 1]
+		    : NULL;
 
-		if (acceptor->state == ACCEPTOR_RELEASED)
-			continue;
-		if (!released && hint != HINT_ALL && hint != hint_of(acceptor))
-			continue;
-		/* While it is out of the set for want of something, that decides when it is tried
-		 * again. */
-		if (released || acceptor->state == ACCEPTOR_IN ||
-		    acceptor->state == ACCEPTOR_DEFERRED)
-			take(acceptor, false);
-		if (released)
-			release(acceptor);
+		if (acceptor != NULL)
+			look(acceptor);
+		return;
 	}
+	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next)
+		look(at);
 }
 
 void acceptors_leave(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->acceptors_count; i++) {
-		struct acceptor *acceptor = &worker->acceptors[i];
-
-		if (acceptor->state == ACCEPTOR_RELEASED)
+	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
+		if (at->state == ACCEPTOR_RELEASED)
 			continue;
 		/* Out of the set first: a wake-up that was already ours is answered by the look
 		 * that follows. */
-		loop_watch(worker->loop, &acceptor->watch, 0);
-		for (int64_t left = worker->config->backlog;
-		     left > 0 && take(acceptor, false) == BATCH; left -= BATCH)
-			loop_watch(worker->loop, &acceptor->watch, 0);
-		if (acceptor->state != ACCEPTOR_IN)
-			tell_somebody(
-			    acceptor); /* it could not take what it may have been woken for */
-		release(acceptor);
+		loop_watch(worker->loop, &at->watch, 0);
+		for (int64_t left = worker->config->backlog; left > 0 && take(at, false) == BATCH;
+		     left -= BATCH)
+			loop_watch(worker->loop, &at->watch, 0);
+		if (at->state != ACCEPTOR_IN)
+			tell_somebody(at); /* it could not take what it may have been woken for */
+		release(at);
 	}
 }
 
 void acceptors_begin_closing(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->acceptors_count; i++) {
-		struct acceptor *acceptor = &worker->acceptors[i];
-
-		if (acceptor->state != ACCEPTOR_RELEASED)
-			closing_begin(&acceptor->closing, worker->now, worker->config->settle);
+	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
+		if (at->state != ACCEPTOR_RELEASED)
+			closing_begin(&at->closing, worker->now, worker->config->settle);
 	}
+}
+
+/* One step of one. Returns true when it was gated just now. */
+static bool step_closing(struct acceptor *acceptor, int64_t *next)
+{
+	struct worker *worker = acceptor->worker;
+	struct closing *closing = &acceptor->closing;
+	enum closing_state before = closing->state;
+
+	if (acceptor->state == ACCEPTOR_RELEASED)
+		return false;
+	if (closing_step(closing, &worker->census, worker->now) != CLOCK_NEVER &&
+	    !(closing_word(acceptor->word) & WORD_RELEASED)) {
+		*next = clock_earlier(*next, closing->look_at);
+		return closing->state == CLOSING_GATED && before != CLOSING_GATED;
+	}
+	take(acceptor, false);
+	release(acceptor);
+	return false;
 }
 
 int64_t acceptors_step_closing(struct worker *worker)
 {
-	int64_t next = CLOCK_NEVER;
+	int64_t next;
+	bool gated;
 
-	for (size_t i = 0; i < worker->acceptors_count; i++) {
-		struct acceptor *acceptor = &worker->acceptors[i];
-
-		if (acceptor->state == ACCEPTOR_RELEASED)
-			continue;
-		if (closing_step(&acceptor->closing, worker->now) != CLOCK_NEVER &&
-		    !(closing_word(acceptor->word) & WORD_RELEASED)) {
-			next = clock_earlier(next, acceptor->closing.look_at);
-			continue;
-		}
-		take(acceptor, false);
-		release(acceptor);
-	}
+	/* All gates first, so that one census does for all. */
+	gate_census_clear(&worker->census);
+	do {
+		next = CLOCK_NEVER;
+		gated = false;
+		for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next)
+			gated |= step_closing(at, &next);
+	} while (gated);
 	return next;
 }
 
 void acceptors_release_all(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->acceptors_count; i++)
-		release(&worker->acceptors[i]);
+	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next)
+		release(at);
 }

@@ -76,9 +76,11 @@ static void fire(struct timer *timer)
 		c->service->expire(c);
 }
 
-void connection_start(struct worker *worker, const struct service_config *service, int fd,
-    const union address_socket *peer, bool late)
+void connection_start(
+    struct acceptor *acceptor, int fd, const union address_socket *peer, bool late)
 {
+	struct worker *worker = acceptor->worker;
+	const struct service_config *service = acceptor->from.service;
 	struct connection *c = worker->vacant;
 	size_t place;
 
@@ -91,9 +93,11 @@ void connection_start(struct worker *worker, const struct service_config *servic
 	    .watch = {.fd = fd, .ready = ready},
 	    .timer = {.fire = fire},
 	    .worker = worker,
+	    .acceptor = acceptor,
 	    .service = service_of(service->kind),
 	    .options = service->options,
 	    .late = late,
+	    .last_call = late && worker_hears_last_call(worker),
 	    .peer = &worker->peers[place],
 	};
 	memcpy(c->peer, peer,
@@ -103,6 +107,9 @@ void connection_start(struct worker *worker, const struct service_config *servic
 	atomic_store_explicit(
 	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
 	slot_add(&worker->self->accepted, 1);
+	slot_add(&acceptor->tally->accepted, 1);
+	slot_add(&acceptor->tally->open, 1);
+	acceptor->connections++;
 	c->service->open(c);
 }
 
@@ -179,21 +186,28 @@ void connection_finish(struct connection *c, bool clean)
 	connection_want(c, LOOP_READ);
 }
 
-static void count_outcome(struct worker *worker, enum outcome outcome, bool late)
+/* In the worker's numbers, which are those of a stop, and in those of the listener. */
+static void count_outcome(const struct connection *c, enum outcome outcome)
 {
+	const struct worker *worker = c->worker;
 	struct slot *self = worker->self;
+	struct tally *tally = c->acceptor->tally;
+	bool stopping = worker->phase >= PHASE_STOPPING || c->last_call;
 
+	slot_add(&tally->open, UINT64_MAX); /* one less */
 	if (outcome == OUTCOME_BROKEN)
 		slot_add(&self->broken, 1);
-	if (worker->phase < PHASE_STOPPING && !late)
-		return;
 	if (outcome == OUTCOME_ANSWERED) {
-		slot_add(&self->answered, 1);
-		slot_add(&self->queued, late);
+		slot_add(&self->answered, stopping);
+		slot_add(&self->queued, c->last_call);
+		slot_add(&tally->answered, 1);
+		slot_add(&tally->queued, c->late);
 	} else if (outcome == OUTCOME_LEFT) {
-		slot_add(&self->left, 1);
+		slot_add(&self->left, stopping);
+		slot_add(&tally->left, 1);
 	} else {
-		slot_add(&self->cut, 1);
+		slot_add(&self->cut, stopping);
+		slot_add(&tally->cut, 1);
 	}
 }
 
@@ -214,15 +228,16 @@ void connection_close(struct connection *c, enum outcome outcome)
 	worker->open--;
 	atomic_store_explicit(
 	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
-	count_outcome(worker, outcome, c->late);
+	count_outcome(c, outcome);
+	acceptor_connection_ended(c->acceptor);
 }
 
-void connections_cut(struct worker *worker)
+void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 {
 	for (size_t i = 0; i < worker->touched; i++) {
 		struct connection *c = &worker->connections[i];
 
-		if (c->state != CONNECTION_FREE)
+		if (c->state != CONNECTION_FREE && (acceptor == NULL || c->acceptor == acceptor))
 			connection_close(
 			    c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : OUTCOME_CUT);
 	}

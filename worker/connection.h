@@ -26,6 +26,7 @@
 #include "loop.h"
 #include "wheel.h"
 
+struct acceptor;
 struct worker;
 struct service;
 
@@ -51,12 +52,14 @@ struct connection {
 	struct watch watch;
 	struct timer timer;
 	struct worker *worker;
+	struct acceptor *acceptor; /* of the listener that it came from */
 	const struct service *service;
 	void *options; /* of the service; this process's own copy */
 	struct connection *next; /* free list */
 	enum connection_state state;
 	bool answered; /* it got a whole answer at least once */
-	bool late; /* accepted after its listener was flagged: the receipt counts it */
+	bool late; /* accepted after its listener was flagged: that one's receipt counts it */
+	bool last_call; /* and the server was being stopped: so does the stop's */
 	struct buffer *in, *out; /* NULL while empty */
 	union address_socket *peer; /* in the worker's table */
 	_Alignas(

@@ -26,19 +26,26 @@ struct file_cached {
 	char body[FILE_CACHED_MAX];
 };
 
-int root_open(struct root *root, const char *path)
+int root_borrow(struct root *root, const char *path, int fd)
 {
 	struct stat info;
+
+	if (fstat(fd, &info) == -1)
+		return -1;
+	*root = (struct root){.path = path, .fd = fd, .device = info.st_dev, .inode = info.st_ino};
+	return 0;
+}
+
+int root_open(struct root *root, const char *path)
+{
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &info) == -1) {
-		fd_close(&fd);
-		return -1;
-	}
-	*root = (struct root){.path = path, .fd = fd, .device = info.st_dev, .inode = info.st_ino};
-	return 0;
+	if (root_borrow(root, path, fd) == 0)
+		return 0;
+	fd_close(&fd);
+	return -1;
 }
 
 void root_close(struct root *root)
@@ -58,6 +65,13 @@ int root_start(struct root *root)
 		return -1;
 	root->cache = memory;
 	return 0;
+}
+
+void root_stop(struct root *root)
+{
+	if (root->cache != NULL)
+		munmap(root->cache, FILE_CACHE_SLOTS * sizeof(struct file_cached));
+	root->cache = NULL;
 }
 
 /*

@@ -55,8 +55,12 @@ struct file {
 int root_open(struct root *root, const char *path);
 void root_close(struct root *root);
 
-/* In a worker: makes its cache. Returns 0, or -1 with errno ENOMEM. */
+/* The same with a folder that another process opened, which is the root's from here on. */
+int root_borrow(struct root *root, const char *path, int fd);
+
+/* In a worker: makes its cache, and frees it. Returns 0, or -1 with errno ENOMEM. */
 int root_start(struct root *root);
+void root_stop(struct root *root);
 
 /*
  * Finds what path (as path_resolve makes it) leads to. now in ms. Returns 0 with *file set (it must

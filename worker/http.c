@@ -183,6 +183,31 @@ static int http_prepare(void *options, char *why, size_t size)
 	return 0;
 }
 
+static int http_lend(const void *options, int *fds, int max)
+{
+	const struct http_options *http = options;
+	int count = 0;
+
+	if (max < 2)
+		return 0;
+	fds[count++] = http->root.fd;
+	if (http->access_fd > 0)
+		fds[count++] = http->access_fd - 1;
+	return count;
+}
+
+static int http_borrow(void *options, const int *fds, int count)
+{
+	struct http_options *http = options;
+
+	if (count != 1 + (http->access_log_path != NULL) ||
+	    root_borrow(&http->root, http->root_path, fds[0]) == -1)
+		return -1;
+	if (count == 2)
+		http->access_fd = fds[1] + 1;
+	return 0;
+}
+
 /* ---- the service in a worker ---- */
 
 static int http_start(struct worker *worker, void *options, char *why, size_t size)
@@ -211,6 +236,15 @@ static int http_start(struct worker *worker, void *options, char *why, size_t si
 fail:
 	snprintf(why, size, "%s", strerror(errno));
 	return -1;
+}
+
+static void http_stop(void *options)
+{
+	struct http_options *http = options;
+
+	root_stop(&http->root);
+	free(http->access_log);
+	http->access_log = NULL;
 }
 
 /* ---- answering ---- */
@@ -666,8 +700,11 @@ const struct service http_service = {
 	    .check = http_check,
 	    .prepare = http_prepare,
 	    .release = http_release,
+	    .lend = http_lend,
+	    .borrow = http_borrow,
 	},
     .start = http_start,
+    .stop = http_stop,
     .open = http_open,
     .ready = http_ready,
     .expire = http_expire,

@@ -19,6 +19,9 @@ struct service {
 	 * why. May be NULL. */
 	int (*start)(struct worker *worker, void *options, char *why, size_t size);
 
+	/* Undoes start, for a service whose port is closed while the worker lives. May be NULL. */
+	void (*stop)(void *options);
+
 	/* A connection was accepted, and may have sent bytes already. */
 	void (*open)(struct connection *c);
 

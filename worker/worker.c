@@ -14,6 +14,7 @@
 #include "bell.h"
 #include "channel.h"
 #include "clock.h"
+#include "listening.h"
 #include "system.h"
 
 #define BEAT_MS 1000
@@ -23,6 +24,14 @@ static void set_phase(struct worker *worker, enum worker_phase phase)
 	worker->phase = phase;
 	if (phase != PHASE_SERVING)
 		atomic_store(&worker->self->state, SLOT_LEAVING);
+}
+
+bool worker_hears_last_call(const struct worker *worker)
+{
+	const struct handover *from = worker->from;
+
+	return worker->phase >= PHASE_STOPPING ||
+	    atomic_load(&from->scoreboard->generations[from->generation]) >= ORDER_STOP;
 }
 
 /* ---- being replaced ---- */
@@ -68,7 +77,7 @@ static void begin_cut(struct worker *worker)
 	if (worker->phase < PHASE_STOPPING)
 		set_phase(worker, PHASE_STOPPING); /* what is cut is counted */
 	acceptors_release_all(worker);
-	connections_cut(worker);
+	connections_cut(worker, NULL);
 	set_phase(worker, PHASE_CUTTING);
 }
 
@@ -103,6 +112,23 @@ static void drain_ready(struct watch *watch, unsigned events)
 	}
 }
 
+static void heed(struct worker *worker, const struct channel_message *message)
+{
+	switch (message->type) {
+	case CHANNEL_RETIRE:
+		begin_retirement(worker);
+		break;
+	case CHANNEL_LISTEN:
+		listening_begin(worker, message);
+		break;
+	case CHANNEL_LOOK:
+		acceptors_look(worker, message->index + 1);
+		break;
+	default:
+		break;
+	}
+}
+
 static void channel_ready(struct watch *watch, unsigned events)
 {
 	struct worker *worker = container_of(watch, struct worker, channel);
@@ -110,10 +136,8 @@ static void channel_ready(struct watch *watch, unsigned events)
 	int got;
 
 	(void)events;
-	while ((got = channel_receive(watch->fd, &message)) == 1) {
-		if (message.type == CHANNEL_RETIRE)
-			begin_retirement(worker);
-	}
+	while ((got = channel_receive(watch->fd, &message, true)) == 1)
+		heed(worker, &message);
 	if (got == 0)
 		return;
 	/* The master has died. The drain pipe says so too, unless it had ended before, by an order.
@@ -159,6 +183,7 @@ static int64_t step(struct worker *worker)
 	if (worker->enough_due)
 		ask_for_successor(worker);
 	access_log_flush_all(worker);
+	acceptors_sweep(worker);
 	return next;
 }
 
@@ -211,7 +236,7 @@ static int open_all(struct worker *worker, char *why, size_t size)
 
 	wheel_init(&worker->wheel, worker->now);
 	worker->loop =
-	    loop_open((size_t)worker->config->max_connections + from->listeners_count + 64);
+	    loop_open((size_t)worker->config->max_connections + from->listeners_max + 64);
 	if (worker->loop == NULL || connections_open(worker) == -1 ||
 	    loop_watch(worker->loop, &worker->drain, LOOP_READ) == -1 ||
 	    loop_watch(worker->loop, &worker->channel, LOOP_READ) == -1 ||

@@ -42,16 +42,21 @@ enum acceptor_state {
 	ACCEPTOR_RELEASED, /* our copy is closed */
 };
 
-/* One listener of this worker. */
+/* One listener of this worker. It is there until it is RELEASED and its last connection has ended.
+ */
 struct acceptor {
 	struct watch watch; /* its fd is our copy */
 	struct worker *worker;
-	const struct handover_listener *from;
+	struct handover_listener from;
 	_Atomic uint64_t *word;
+	struct tally *tally;
 	enum acceptor_state state;
+	bool refusing; /* its service could not be started here: everybody is told so */
+	size_t connections; /* that came from it and are open */
 	int64_t until; /* of DEFERRED and PAUSED, ms */
 	int64_t starved_since; /* when accept first ran out, ms; 0: it works */
 	struct acceptor *next_out; /* list of those that wait to be put back */
+	struct acceptor *next; /* list of all */
 	struct closing closing; /* for when we are orphaned */
 };
 
@@ -69,8 +74,11 @@ struct worker {
 
 	struct watch drain, channel, bell;
 
-	struct acceptor *acceptors;
-	size_t acceptors_count, acceptors_open;
+	struct acceptor *acceptors; /* list of all */
+	struct acceptor **acceptors_by_index; /* SCOREBOARD_LISTENERS; NULL where there is none */
+	size_t acceptors_open; /* not RELEASED */
+	bool acceptors_over; /* one or more are RELEASED and have no connection left */
+	struct gate_census census; /* of an orphan that closes them */
 	struct acceptor *out; /* those that wait to be put back */
 	int64_t
 	    *passed_at; /* by slot: when a wake-up was first passed on to it since its last turn */
@@ -93,6 +101,9 @@ struct worker {
 
 /* ---- worker.c ---- */
 
+/* Whether the server was told to stop, even if this worker has not turned to it yet. */
+bool worker_hears_last_call(const struct worker *worker);
+
 /* Counts an answer begun; it may be the one after which this worker would be replaced. */
 void worker_count_request(struct worker *worker);
 
@@ -101,12 +112,24 @@ void worker_count_request(struct worker *worker);
 /* Makes the acceptors of all listeners and polls them. Returns 0, or -1 with errno. */
 int acceptors_open(struct worker *worker);
 
+/*
+ * One more listener, whose descriptor and service are the acceptor's from here on. What goes wrong
+ * is logged, and the master told that it is not held.
+ */
+void acceptors_add(struct worker *worker, const struct handover_listener *listener);
+
+/* A connection of it has ended: its acceptor may be over with it. */
+void acceptor_connection_ended(struct acceptor *acceptor);
+
+/* Frees those that are over. Not from within a callback of one of them. */
+void acceptors_sweep(struct worker *worker);
+
 /* Puts back those whose time has come, or that have room again. Returns when the next one is due.
  */
 int64_t acceptors_return(struct worker *worker);
 
-/* Looks at the words: releases what is to be released. Then tries to accept where `hint` says
- * (scoreboard.h). */
+/* Looks at the words, all or that of one listener, as `hint` says (scoreboard.h): releases and cuts
+ * what is to be released and cut, and tries to accept. */
 void acceptors_look(struct worker *worker, uint32_t hint);
 
 /* For one that retires: leaves the listeners to the others, after a last and bounded look. */
@@ -125,10 +148,10 @@ void acceptors_release_all(struct worker *worker);
 int connections_open(struct worker *worker);
 
 /* Starts a connection in a vacant slot; there is one. late: its listener was flagged by then. */
-void connection_start(struct worker *worker, const struct service_config *service, int fd,
-    const union address_socket *peer, bool late);
+void connection_start(
+    struct acceptor *acceptor, int fd, const union address_socket *peer, bool late);
 
-/* Cuts every connection. */
-void connections_cut(struct worker *worker);
+/* Cuts every connection, or those that came from one listener. */
+void connections_cut(struct worker *worker, const struct acceptor *acceptor);
 
 #endif

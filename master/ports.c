@@ -1,0 +1,685 @@
+/* Ports that open and close; see ports.h. What a port is, is listener.c's, how it closes
+ * closing.c's; here is when, for whom, and who is told. */
+#include "ports.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "channel.h"
+#include "clock.h"
+#include "descriptor.h"
+#include "pool.h"
+#include "privilege.h"
+#include "system.h"
+
+#define FINISH_LOOK_MS 20 /* between looks at connections that are finished */
+#define NUDGE_MS 50 /* until the workers are told of a queue that does not empty, again and again  \
+		     */
+#define NEAREST_MAX 3
+
+const char *port_fault_word(enum port_fault fault)
+{
+	static const char *const words[] = {
+	    [PORT_OK] = "ok",
+	    [PORT_IN_USE] = "in-use",
+	    [PORT_NOT_AVAILABLE] = "not-available",
+	    [PORT_PERMISSION] = "permission",
+	    [PORT_TOO_MANY] = "too-many",
+	    [PORT_STOPPING] = "stopping",
+	    [PORT_ADDRESS] = "address",
+	    [PORT_SERVICE] = "service",
+	    [PORT_FAILED] = "failed",
+	};
+
+	return words[fault];
+}
+
+static const char *const reasons[] = {
+    [CLOSE_ASKED] = "close",
+    [CLOSE_TTL] = "ttl",
+    [CLOSE_HEARTBEAT] = "heartbeat",
+    [CLOSE_HOLDER] = "its lease ended",
+    [CLOSE_STOP] = "stop",
+};
+
+/* ---- opening ---- */
+
+/* The listener of ours that has the port of an address that is in use, or NULL. */
+static const struct listener *holder_of(const struct ports *ports, const struct address *address)
+{
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		const struct listener *listener = &ports->listeners->all[i];
+
+		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING)
+			continue;
+		if (address->form == ADDRESS_UNIX ? strcmp(listener->text, address->text) == 0
+						  : listener->kind == LISTENER_TCP &&
+			    address->port != 0 && address_port(&listener->bound) == address->port)
+			return listener;
+	}
+	return NULL;
+}
+
+static void say_in_use(
+    const struct ports *ports, const struct address *address, char *why, size_t size)
+{
+	const struct listener *ours = holder_of(ports, address);
+	unsigned low, high;
+
+	if (ours != NULL)
+		snprintf(why, size, "%s: address in use, by the listener %s of this server%s",
+		    address->text, ours->text,
+		    ours->state == LISTENER_CLOSING ? ", which is closing" : "");
+	else if (address->form != ADDRESS_UNIX && system_ephemeral_ports(&low, &high) &&
+	    address->port >= low && address->port <= high)
+		snprintf(why, size,
+		    "%s: address in use; ports %u to %u are given to outgoing connections, one of "
+		    "which may have it",
+		    address->text, low, high);
+	else
+		snprintf(why, size, "%s: address in use", address->text);
+}
+
+/* What an error of bind(2) and the like is to a client. */
+static enum port_fault fault_of(
+    const struct ports *ports, const struct address *address, int error, char *why, size_t size)
+{
+	switch (error) {
+	case EADDRINUSE:
+		say_in_use(ports, address, why, size);
+		return PORT_IN_USE;
+	case EADDRNOTAVAIL:
+		snprintf(why, size, "%s: not an address of this machine", address->text);
+		return PORT_NOT_AVAILABLE;
+	case EACCES:
+	case EPERM:
+		snprintf(why, size, "%s: %s%s", address->text, strerror(error),
+		    address->form != ADDRESS_UNIX && address->port > 0 && address->port < 1024
+			? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
+			: "");
+		return PORT_PERMISSION;
+	default:
+		snprintf(why, size, "%s: %s", address->text, strerror(error));
+		return PORT_FAILED;
+	}
+}
+
+/* Whether there may be one more. */
+static enum port_fault admit(
+    const struct ports *ports, const struct address *address, char *why, size_t size)
+{
+	size_t closing = 0;
+
+	if (ports->stopping) {
+		snprintf(why, size, "the server is stopping");
+		return PORT_STOPPING;
+	}
+	if (address->form == ADDRESS_NAME || address->form == ADDRESS_FD) {
+		snprintf(why, size, "%s: not an address that can be bound", address->text);
+		return PORT_ADDRESS;
+	}
+	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing)
+		closing++;
+	if (ports->listeners->open + closing >= (size_t)ports->config->max_listeners) {
+		snprintf(why, size, "%lld listeners are open, and max-listeners is %lld",
+		    (long long)(ports->listeners->open + closing),
+		    (long long)ports->config->max_listeners);
+		return PORT_TOO_MANY;
+	}
+	return PORT_OK;
+}
+
+/* Has a service of a port's own open what it needs. Returns 0, or -1 with why. */
+static int prepare(
+    const struct ports *ports, struct service_config *service, char *why, size_t size)
+{
+	const struct service_kind *kind = service->kind;
+	int fds[CHANNEL_FDS_MAX], count = 0;
+	struct stat info;
+
+	if (kind->prepare != NULL && kind->prepare(service->options, why, size) == -1)
+		return -1;
+	if (kind->lend != NULL)
+		count = kind->lend(service->options, fds, CHANNEL_FDS_MAX);
+	for (int i = 0; i < count; i++) {
+		if (fstat(fds[i], &info) == -1 || !S_ISDIR(info.st_mode) ||
+		    privilege_can_enter(ports->privilege, fds[i]))
+			continue;
+		snprintf(why, size,
+		    "the user that workers run as, \"%s\", may not enter the folder",
+		    ports->privilege->user);
+		if (kind->release != NULL)
+			kind->release(service->options);
+		return -1;
+	}
+	return 0;
+}
+
+static void join_holder(struct listener *listener, struct port_holder *holder)
+{
+	listener->holder = holder;
+	if (holder == NULL)
+		return;
+	listener->next_lease = holder->leases;
+	holder->leases = listener;
+	holder->count++;
+}
+
+static void leave_holder(struct listener *listener)
+{
+	struct listener **link;
+
+	if (listener->holder == NULL)
+		return;
+	link = &listener->holder->leases;
+	while (*link != listener)
+		link = &(*link)->next_lease;
+	*link = listener->next_lease;
+	listener->holder->count--;
+	listener->holder = NULL;
+}
+
+static void log_opened(const struct ports *ports, const struct listener *listener)
+{
+	const struct owner *owner = &listener->owner;
+	char who[ADDRESS_TEXT + 32];
+
+	if (owner->known)
+		snprintf(who, sizeof who, " by uid %lu, pid %ld", (unsigned long)owner->uid,
+		    (long)owner->pid);
+	else
+		snprintf(who, sizeof who, " by %s", owner->peer);
+	log_write(ports->log, LOG_INFO, "%s: %s%s, for %s", listener->text,
+	    listener->origin == ORIGIN_LEASED ? "leased" : "opened", who, listener->service->name);
+}
+
+/* Frees the service of a request that comes to nothing. */
+static void drop_service(const struct open_request *request, bool prepared)
+{
+	if (!request->service_is_ours)
+		return;
+	if (prepared && request->service->kind->release != NULL)
+		request->service->kind->release(request->service->options);
+	config_free_service(request->service);
+}
+
+enum port_fault ports_open(struct ports *ports, const struct open_request *request, int64_t now,
+    struct listener **out, char *why, size_t size)
+{
+	const struct address *address = request->address;
+	enum port_fault fault = admit(ports, address, why, size);
+	struct listener *listener;
+
+	if (fault == PORT_OK && request->service_is_ours &&
+	    prepare(ports, request->service, why, size) == -1)
+		fault = PORT_SERVICE;
+	if (fault != PORT_OK) {
+		drop_service(request, false);
+		return fault;
+	}
+	listener = listener_open(ports->listeners, address, (int)ports->config->backlog, now);
+	if (listener == NULL) {
+		fault = fault_of(ports, address, errno, why, size);
+		drop_service(request, true);
+		return fault;
+	}
+	listener->origin = request->origin;
+	listener->owner = request->owner;
+	listener->service = request->service;
+	listener->service_is_ours = request->service_is_ours;
+	if (request->asked != NULL)
+		snprintf(listener->asked, sizeof listener->asked, "%s", request->asked);
+	if (ports->privilege->change)
+		listener_give(listener, ports->privilege->gid);
+	if (pool_offer(ports->pool, listener) == -1) {
+		snprintf(why, size, "%s: %s", address->text, strerror(errno));
+		listener_unlink(listener);
+		listener_free(ports->listeners, listener);
+		return PORT_FAILED;
+	}
+	if (request->ttl > 0) {
+		listener->ttl_ends = now + request->ttl;
+		ports->next_ttl = clock_earlier(ports->next_ttl, listener->ttl_ends);
+	}
+	join_holder(listener, request->holder);
+	log_opened(ports, listener);
+	*out = listener;
+	return PORT_OK;
+}
+
+/* ---- closing ---- */
+
+static void list_remove(struct listener **list, struct listener *listener)
+{
+	while (*list != listener)
+		list = &(*list)->next_closing;
+	*list = listener->next_closing;
+}
+
+void ports_close(struct ports *ports, struct listener *listener, enum close_reason reason,
+    int64_t grace, int64_t now)
+{
+	if (listener->state == LISTENER_OPEN) {
+		listener_set_state(ports->listeners, listener, LISTENER_CLOSING);
+		listener->why_closed = reason;
+		listener->nudge_at = now + NUDGE_MS;
+		closing_begin(&listener->closing, now, ports->config->settle);
+		listener_unlink(listener);
+		listener->next_closing = ports->closing;
+		ports->closing = listener;
+	}
+	if (reason == CLOSE_HOLDER)
+		leave_holder(listener);
+	if (grace >= 0)
+		listener->grace_ends = clock_earlier(listener->grace_ends, now + grace);
+	ports->finish_at = now;
+}
+
+void ports_wait(struct ports *ports, struct listener *listener, struct port_waiter *waiter)
+{
+	waiter->listener = listener;
+	waiter->next = listener->waiters;
+	listener->waiters = waiter;
+	ports->finish_at = 0;
+}
+
+void ports_forget_waiter(struct port_waiter *waiter)
+{
+	struct port_waiter **link;
+
+	if (waiter->listener == NULL)
+		return;
+	link = &waiter->listener->waiters;
+	while (*link != waiter)
+		link = &(*link)->next;
+	*link = waiter->next;
+	waiter->listener = NULL;
+}
+
+/* Tells those who wait for this; at the end everybody. Returns how many. */
+static unsigned tell(
+    struct ports *ports, struct listener *listener, enum port_event event, int64_t now)
+{
+	struct port_waiter **link = &listener->waiters;
+	struct receipt receipt;
+	unsigned told = 0;
+
+	if (*link == NULL)
+		return 0;
+	ports_receipt(ports, listener, now, &receipt);
+	while (*link != NULL) {
+		struct port_waiter *waiter = *link;
+
+		if (event == PORT_RELEASED && waiter->to_the_end) {
+			link = &waiter->next;
+			continue;
+		}
+		*link = waiter->next;
+		waiter->listener = NULL;
+		waiter->told(waiter, listener, event, &receipt);
+		told++;
+	}
+	return told;
+}
+
+int ports_cancel(struct ports *ports, struct listener *listener, int64_t now)
+{
+	if (listener->state != LISTENER_CLOSING || listener->why_closed != CLOSE_ASKED ||
+	    listener->cut) {
+		errno = EALREADY;
+		return -1;
+	}
+	if (listener->kind == LISTENER_UNIX) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (closing_cancel(&listener->closing, (int)ports->config->backlog) == -1)
+		return -1;
+	list_remove(&ports->closing, listener);
+	listener->grace_ends = CLOCK_NEVER;
+	listener_set_state(ports->listeners, listener, LISTENER_OPEN);
+	log_write(ports->log, LOG_INFO, "%s: not closed after all", listener->text);
+	tell(ports, listener, PORT_CANCELLED, now);
+	pool_tell(ports->pool, listener);
+	return 0;
+}
+
+void ports_holder_gone(
+    struct ports *ports, struct port_holder *holder, enum close_reason reason, int64_t now)
+{
+	while (holder->leases != NULL) {
+		struct listener *listener = holder->leases;
+
+		leave_holder(listener);
+		if (listener->state == LISTENER_OPEN)
+			ports_close(ports, listener, reason, -1, now);
+	}
+}
+
+void ports_receipt(
+    const struct ports *ports, const struct listener *listener, int64_t now, struct receipt *out)
+{
+	const struct closing *closing = &listener->closing;
+	struct tally tally;
+
+	listener_tally(ports->listeners, listener, &tally);
+	*out = (struct receipt){
+	    .accepted = slot_read(&tally.accepted),
+	    .answered = slot_read(&tally.answered),
+	    .queued = slot_read(&tally.queued),
+	    .left = slot_read(&tally.left),
+	    .open = slot_read(&tally.open),
+	    .cut = slot_read(&tally.cut),
+	};
+	if (closing->state != CLOSING_OPEN)
+		out->milliseconds =
+		    (listener->released != 0 && out->open > 0 ? listener->released : now) -
+		    closing->begun;
+}
+
+/* The lights of a port are out but for who is in: logs it, and tells whoever holds it or waits. */
+static void released(struct ports *ports, struct listener *listener, int64_t now)
+{
+	const struct closing *closing = &listener->closing;
+	struct port_holder *holder = listener->holder;
+	bool heard = holder != NULL;
+	struct receipt receipt;
+
+	list_remove(&ports->closing, listener);
+	listener->next_closing = ports->finishing;
+	ports->finishing = listener;
+	ports->finish_at = now;
+	listener_set_state(ports->listeners, listener, LISTENER_FINISHING);
+	listener->released = now;
+	if (closing->handshakes_left > 0)
+		log_write(ports->log, LOG_WARNING, "%s: %d handshakes had not ended within settle",
+		    listener->text, closing->handshakes_left);
+	ports_receipt(ports, listener, now, &receipt);
+	leave_holder(listener);
+	if (holder != NULL)
+		holder->told(holder, listener, (enum close_reason)listener->why_closed, &receipt);
+	heard |= tell(ports, listener, PORT_RELEASED, now) > 0 || listener->waiters != NULL;
+	/* What nobody waited for is to be read in the log; that of a stop is in its receipt. */
+	log_write(ports->log,
+	    heard || ports->stopping || listener->why_closed == CLOSE_HOLDER ? LOG_INFO
+									     : LOG_NOTICE,
+	    "%s: closed after %lld ms (%s): %llu accepted, %llu answered, %llu open, "
+	    "%llu cut",
+	    listener->text, (long long)(now - closing->begun), reasons[listener->why_closed],
+	    (unsigned long long)receipt.accepted, (unsigned long long)receipt.answered,
+	    (unsigned long long)receipt.open, (unsigned long long)receipt.cut);
+}
+
+/* Gives up waiting for the queue: what is in it is reset, and counted. Returns how many. */
+static uint64_t force(struct ports *ports, struct listener *listener, int64_t now)
+{
+	int queued;
+
+	closing_gate(&listener->closing, now);
+	queued = closing_force(&listener->closing);
+	if (queued > 0) {
+		slot_add(&listener->past.accepted, (uint64_t)queued);
+		slot_add(&listener->past.cut, (uint64_t)queued);
+		log_write(ports->log, LOG_WARNING, "%s: %d connections of its queue were cut",
+		    listener->text, queued);
+	}
+	return (uint64_t)queued;
+}
+
+/* Whether a close has waited for long enough. A stop has a grace of its own, which is the master's.
+ */
+static bool is_overdue(const struct ports *ports, const struct listener *listener, int64_t now)
+{
+	int64_t waited = now - listener->closing.begun;
+
+	if (now >= listener->grace_ends)
+		return true;
+	return !ports->stopping &&
+	    (waited >= ports->config->grace ||
+		(waited >= ports->config->settle && !pool_drains(ports->pool, listener, now)));
+}
+
+/* Takes a closing port one step on. Returns true when it was gated just now. */
+static bool step_closing(struct ports *ports, struct listener *listener, int64_t now, int64_t *next)
+{
+	struct closing *closing = &listener->closing;
+	enum closing_state before = closing->state;
+
+	if (before != CLOSING_RELEASED && is_overdue(ports, listener, now))
+		force(ports, listener, now);
+	else
+		*next = clock_earlier(*next, closing_step(closing, &ports->census, now));
+	if (closing->state >= CLOSING_GATED && before < CLOSING_GATED)
+		log_write(ports->log, LOG_INFO, "%s: gate: %s", listener->text,
+		    gate_way_name(closing->way));
+	if (closing->state == CLOSING_RELEASED) {
+		released(ports, listener, now);
+		if (!ports->stopping)
+			pool_tell(ports->pool, listener);
+		return false;
+	}
+	if (now >= listener->nudge_at) {
+		pool_tell(ports->pool, listener);
+		listener->nudge_at = now + NUDGE_MS;
+	}
+	return closing->state == CLOSING_GATED && before != CLOSING_GATED;
+}
+
+static int64_t step_all_closing(struct ports *ports, int64_t now)
+{
+	bool any_released = false, gated;
+	int64_t next;
+
+	gate_census_clear(&ports->census);
+	/* All gates first, so that one census does for all. */
+	do {
+		struct listener *at = ports->closing, *following;
+
+		next = CLOCK_NEVER;
+		gated = false;
+		for (; at != NULL; at = following) {
+			following = at->next_closing;
+			gated |= step_closing(ports, at, now, &next);
+			any_released |= at->state == LISTENER_FINISHING;
+		}
+	} while (gated);
+	if (any_released && ports->stopping)
+		pool_ring(ports->pool);
+	return next;
+}
+
+/* Looks at a port that is released: whether its last connection has ended, or its grace. */
+static void step_finishing(struct ports *ports, struct listener *listener, int64_t now)
+{
+	struct receipt receipt;
+
+	ports_receipt(ports, listener, now, &receipt);
+	if (receipt.open > 0 && now >= listener->grace_ends && !listener->cut) {
+		listener->cut = true;
+		closing_cut(&listener->closing);
+		pool_tell(ports->pool, listener);
+	}
+	tell(ports, listener, PORT_RELEASED, now); /* who asked for a close that was done already */
+	if (receipt.open == 0)
+		tell(ports, listener, PORT_FINISHED, now);
+	if (listener_held(listener))
+		return;
+	/* Our copy outlives those of the workers: their death must not reset the queue. */
+	fd_close(&listener->fd);
+	if (receipt.open > 0)
+		return;
+	list_remove(&ports->finishing, listener);
+	if (listener->origin == ORIGIN_CONFIGURATION)
+		listener_set_state(ports->listeners, listener, LISTENER_CLOSED);
+	else
+		listener_free(ports->listeners, listener);
+}
+
+static int64_t step_all_finishing(struct ports *ports, int64_t now)
+{
+	struct listener *at = ports->finishing, *following;
+
+	if (at == NULL)
+		return CLOCK_NEVER;
+	if (now < ports->finish_at)
+		return ports->finish_at;
+	for (; at != NULL; at = following) {
+		following = at->next_closing;
+		step_finishing(ports, at, now);
+	}
+	ports->finish_at = now + FINISH_LOOK_MS;
+	return ports->finishing != NULL ? ports->finish_at : CLOCK_NEVER;
+}
+
+static void end_ttls(struct ports *ports, int64_t now)
+{
+	if (now < ports->next_ttl)
+		return;
+	ports->next_ttl = CLOCK_NEVER;
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		struct listener *listener = &ports->listeners->all[i];
+
+		if (listener->state != LISTENER_OPEN)
+			continue;
+		if (listener->ttl_ends <= now)
+			ports_close(ports, listener, CLOSE_TTL, -1, now);
+		else
+			ports->next_ttl = clock_earlier(ports->next_ttl, listener->ttl_ends);
+	}
+}
+
+int64_t ports_step(struct ports *ports, int64_t now)
+{
+	int64_t next;
+
+	end_ttls(ports, now);
+	next = step_all_closing(ports, now);
+	next = clock_earlier(next, step_all_finishing(ports, now));
+	return clock_earlier(next, ports->next_ttl);
+}
+
+/* ---- the end ---- */
+
+void ports_stop(struct ports *ports, int64_t now)
+{
+	ports->stopping = true;
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		struct listener *listener = &ports->listeners->all[i];
+
+		if (listener->state == LISTENER_OPEN)
+			ports_close(ports, listener, CLOSE_STOP, -1, now);
+	}
+}
+
+bool ports_are_released(const struct ports *ports)
+{
+	return ports->stopping && ports->closing == NULL;
+}
+
+void ports_gate(struct ports *ports, int64_t now)
+{
+	for (struct listener *at = ports->closing; at != NULL; at = at->next_closing)
+		closing_gate(&at->closing, now);
+}
+
+uint64_t ports_force(struct ports *ports, int64_t now)
+{
+	uint64_t cut = 0;
+
+	while (ports->closing != NULL) {
+		struct listener *listener = ports->closing;
+
+		cut += force(ports, listener, now);
+		released(ports, listener, now);
+	}
+	ports->finish_at = now;
+	step_all_finishing(ports, now);
+	return cut;
+}
+
+/* ---- finding ---- */
+
+/* The open listener that was asked for in these words, if there is just one. */
+static struct listener *find_asked(const struct ports *ports, const char *text)
+{
+	struct listener *found = NULL;
+
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		struct listener *listener = &ports->listeners->all[i];
+
+		if (listener->state != LISTENER_OPEN || strcmp(listener->asked, text) != 0)
+			continue;
+		if (found != NULL)
+			return NULL; /* it could be either */
+		found = listener;
+	}
+	return found;
+}
+
+struct listener *ports_find(const struct ports *ports, const char *text)
+{
+	struct listener *found = listener_find(ports->listeners, text);
+	char canonical[ADDRESS_TEXT];
+	struct address address;
+	const char *why;
+
+	if (found == NULL && address_parse(&address, text, &why) == 0 && address.length > 0) {
+		address_format(&address.socket, address.length, address.form == ADDRESS_ANY,
+		    canonical, sizeof canonical);
+		found = listener_find(ports->listeners, canonical);
+	}
+	return found != NULL ? found : find_asked(ports, text);
+}
+
+/* How far a listener is from what was meant; more for another host, and for a port farther away. */
+static unsigned distance(const struct listener *listener, const char *text)
+{
+	const char *ours = strrchr(listener->text, ':'), *theirs = strrchr(text, ':');
+	const char *port = theirs != NULL ? theirs + 1 : text;
+	size_t same = 0;
+	long far;
+
+	if (listener->kind == LISTENER_UNIX || strncmp(text, "unix:", 5) == 0) {
+		while (text[same] != '\0' && text[same] == listener->text[same])
+			same++;
+		return 100000 - (same < 1000 ? (unsigned)same : 1000);
+	}
+	far = labs(strtol(port, NULL, 10) - (long)address_port(&listener->bound)) % 100000;
+	while (&listener->text[same] < ours && text[same] == listener->text[same])
+		same++;
+	return (unsigned)far * 2 + (&listener->text[same] != ours);
+}
+
+const char *ports_nearest(const struct ports *ports, const char *text, char *out, size_t size)
+{
+	const struct listener *nearest[NEAREST_MAX] = {NULL};
+	size_t used = 0;
+
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		const struct listener *at = &ports->listeners->all[i];
+
+		if (at->state != LISTENER_OPEN)
+			continue;
+		for (size_t n = 0; n < NEAREST_MAX; n++) {
+			const struct listener *worse = nearest[n];
+
+			if (worse == NULL || distance(at, text) < distance(worse, text)) {
+				nearest[n] = at;
+				at = worse;
+			}
+			if (at == NULL)
+				break;
+		}
+	}
+	out[0] = '\0';
+	for (size_t n = 0; n < NEAREST_MAX && nearest[n] != NULL && used < size; n++)
+		used += (size_t)snprintf(out + used, size - used, "%s%s",
+		    n == 0                                               ? ""
+			: n + 1 == NEAREST_MAX || nearest[n + 1] == NULL ? " or "
+									 : ", ",
+		    nearest[n]->text);
+	return out;
+}
