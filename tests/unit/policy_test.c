@@ -6,9 +6,11 @@
 
 #define HOLDS(condition) CHECK(condition, "it does not hold")
 
-static char *services[] = {"site", "echo", NULL};
-static char *ports[] = {"20000-20002", "80", "20001-20003", NULL};
-static char *networks[] = {"127.0.0.0/8", "::1", NULL};
+static char site[] = "site", echo[] = "echo", range[] = "20000-20002", port[] = "80",
+	    overlap[] = "20001-20003", loopback[] = "127.0.0.0/8", loopback6[] = "::1";
+static char *services[] = {site, echo, NULL};
+static char *ports[] = {range, port, overlap, NULL};
+static char *networks[] = {loopback, loopback6, NULL};
 
 static struct control_config plain = {.max_leases = DIRECTIVE_AUTO};
 static struct control_config strict = {
@@ -119,12 +121,12 @@ static void test_chosen_ports(void)
 {
 	static const unsigned expected[] = {80, 20000, 20001, 20002, 20003, 0};
 	struct policy policy;
-	unsigned port = 0;
+	unsigned last = 0;
 
 	HOLDS(policy_init(&policy, &strict) == 0);
 	for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++) {
-		port = policy_port(&policy, port);
-		CHECK(port == expected[i], "%u instead of %u", port, expected[i]);
+		last = policy_port(&policy, last);
+		CHECK(last == expected[i], "%u instead of %u", last, expected[i]);
 	}
 	HOLDS(policy_port(&policy, 65535) == 0);
 	policy_release(&policy);
@@ -136,18 +138,18 @@ static void test_chosen_ports(void)
 static void test_admits(void)
 {
 	union address_socket local = {.any = {.sa_family = AF_UNIX}};
-	union address_socket loopback = {
+	union address_socket here = {
 	    .in = {.sin_family = AF_INET, .sin_addr = {htonl(0x7f000001)}}};
 	union address_socket other = {
 	    .in = {.sin_family = AF_INET, .sin_addr = {htonl(0x0a000001)}}};
 	struct policy policy;
 
 	HOLDS(policy_init(&policy, &strict) == 0);
-	HOLDS(policy_admits(&policy, &loopback) && !policy_admits(&policy, &other) &&
+	HOLDS(policy_admits(&policy, &here) && !policy_admits(&policy, &other) &&
 	    !policy_admits(&policy, &local));
 	policy_release(&policy);
 	HOLDS(policy_init(&policy, &plain) == 0);
-	HOLDS(policy_admits(&policy, &loopback) && policy_admits(&policy, &other) &&
+	HOLDS(policy_admits(&policy, &here) && policy_admits(&policy, &other) &&
 	    policy_admits(&policy, &local));
 	policy_release(&policy);
 }
