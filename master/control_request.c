@@ -550,7 +550,7 @@ void request_handle(struct control_client *client, char *text, size_t length, in
 	} else if (line.count == 0) {
 		return;
 	}
-	if (!client->admitted && (line.count == 0 || strcmp(line.words[0], "token") != 0))
+	if (!client->admitted && (line.count != 2 || strcmp(line.words[0], "token") != 0))
 		refuse(client, "token", "the first line has to be the token", now);
 	else if (line.count > 0)
 		row = find_row(client, line.words[0]);
