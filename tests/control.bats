@@ -7,9 +7,14 @@ load helper
 setup() {
 	common_setup
 	endpoint=$work/run/c.sock
+	inside=lastcall-near.$$ outside=lastcall-far.$$
 }
 
-teardown() { common_teardown; }
+teardown() {
+	ip netns del "$inside" 2>/dev/null || true
+	ip netns del "$outside" 2>/dev/null || true
+	common_teardown
+}
 
 # serve [TEXT [OPTION…]]: starts with two services, a listener, and an endpoint at $endpoint unless the text has another.
 serve() {
@@ -66,11 +71,11 @@ descriptors_are() {
 	[ "$(descriptors)" -eq "$1" ]
 }
 
-# at_once COMMAND…: it took less than a second.
+# at_once COMMAND…: it took less than half of what a slow client is given, on a busy machine too.
 at_once() {
 	local begun=${EPOCHREALTIME/./}
 	"$@" || return
-	[ $((${EPOCHREALTIME/./} - begun)) -lt 1000000 ]
+	[ $((${EPOCHREALTIME/./} - begun)) -lt 2500000 ]
 }
 
 port_answers() {
@@ -508,6 +513,7 @@ says_nothing_of_token() {
 }
 
 @test "a client of TCP may open what is allowed, and the reply names the rule" {
+	local begun=$SECONDS
 	serve_tcp 'allow-services site echo; allow-ports 21000-21999; max-leases 2; allow-address 127.0.0.0/8;'
 	check() {
 		run -0 "$tools/ctl" "$tcp" "send:token \"open sesame\"\n$1\n" line line
@@ -536,8 +542,11 @@ says_nothing_of_token() {
 	check 'open 127.0.0.1:0 echo' 'ok 127.0.0.1:21???'
 	check "close $second" "ok $second *"
 	wait_until grep -q "refused 127.0.0.1:[0-9]*: policy: allow-services does not name mirror" "$log"
-	# Refusals in quick succession are counted, not logged.
-	[ "$(grep -c ': refused ' "$log")" -le 3 ]
+	# Refusals in quick succession are counted, not logged: a line a second at most.
+	for _ in {1..20}; do
+		check 'stop' 'error denied *'
+	done
+	[ "$(grep -c ': refused ' "$log")" -le $((SECONDS - begun + 1)) ]
 }
 
 @test "port 0 with allow-ports takes the free ones, and says when there are none" {
@@ -704,11 +713,15 @@ error timeout no whole line within 5 s' ]
 	[ "$output" = 'ok
 ok
 ok' ]
-	"$tools/ctl" -c 50 "$endpoint" 'fds:200:lease :0 mirror\n' answer wait:500 >/dev/null 3>&- &
+	"$tools/ctl" -c 50 "$endpoint" 'fds:200:lease :0 mirror\n' answer hold >leased 3>&- &
 	background+=($!)
-	sleep 0.2
-	[ "$(descriptors)" -le $((before + 200)) ]
-	wait "${background[-1]}"
+	all_leased() {
+		[ "$(grep -c '^ok' leased)" -eq 50 ]
+	}
+	wait_until all_leased
+	# Of each its connection and its port.
+	descriptors_are $((before + 100))
+	kill "${background[-1]}"
 	wait_until descriptors_are "$before"
 }
 
@@ -748,7 +761,8 @@ ok' ]
 	done
 	wait_until descriptors_are "$before"
 	echo "memory: $first KiB, then $(memory) KiB"
-	[ $(($(memory) - first)) -le 256 ]
+	# A sanitizer keeps what was freed.
+	[[ $LASTCALL_BUILD == *address* ]] || [ $(($(memory) - first)) -le 256 ]
 	says ping ok
 }
 
@@ -767,4 +781,35 @@ ok' ]
 	background+=($!)
 	at_once says ping ok
 	at_once port_answers
+}
+
+@test "a lease over TCP ends when the network of its holder is gone" {
+	ip netns add "$inside" 2>/dev/null || skip "there are no network namespaces here"
+	ip netns add "$outside"
+	ip -n "$inside" link add v0 type veth peer name v0 netns "$outside"
+	ip -n "$inside" address add 10.78.0.1/30 dev v0
+	ip -n "$outside" address add 10.78.0.2/30 dev v0
+	ip -n "$inside" link set v0 up
+	ip -n "$outside" link set v0 up
+	ip -n "$inside" link set lo up
+	echo secret >token
+	chmod 600 token
+	as="ip netns exec $inside" serve 'control run/c.sock; control 10.78.0.1:0 { token-file token; allow-services mirror; }'
+	ip netns exec "$outside" "$tools/ctl" "$tcp" 'send:token secret\nlease 10.78.0.1:0 mirror\n' answer answer hold >leased 3>&- &
+	background+=($!)
+	wait_until grep -q '^ok 10' leased
+	read -r _ leased < <(tail -n 1 leased)
+	ask status
+	[[ $output == *"listener address=$leased service=mirror origin=leased uid=- pid=- peer=10.78.0.2:"* ]]
+	ip -n "$inside" link set v0 down
+	gone() {
+		ask status && [[ $output != *"$leased"* ]]
+	}
+	SECONDS=0
+	until gone; do
+		[ "$SECONDS" -lt 25 ]
+		sleep 0.5
+	done
+	echo "after $SECONDS s"
+	[ "$SECONDS" -ge 5 ]
 }
