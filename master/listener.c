@@ -277,40 +277,48 @@ void listener_free(struct listeners *listeners, struct listener *listener)
 
 /* ---- the configuration's ---- */
 
-/* Why an address of the configuration cannot be bound, in words. */
-static void say_bind_error(const struct config *config, struct diagnostics *d,
-    const struct listen_config *at, const char *reason)
+/* Reports an address that cannot be bound, with errno if it got as far: bound is what it stood for,
+ * else NULL. */
+static void cannot_listen(const struct config *config, const struct listen_config *at,
+    const struct address *bound, const char *reason, struct diagnostics *d)
 {
-	config_error(config, d, &at->at, "cannot listen on %s: %s%s", at->address.text, reason,
-	    errno == EACCES && at->address.port > 0 && at->address.port < 1024
-		? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
-		: "");
+	const char *open = "", *text = "", *close = "", *advice = "";
+
+	if (bound != NULL && at->address.form == ADDRESS_NAME) {
+		open = " (";
+		text = bound->text;
+		close = ")";
+	}
+	if (bound != NULL && errno == EACCES && bound->port > 0 && bound->port < 1024)
+		advice = " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)";
+	config_error(config, d, &at->at, "cannot listen on %s%s%s%s: %s%s", at->address.text, open,
+	    text, close, reason, advice);
 }
 
 static void open_configured(struct listeners *listeners, const struct config *config,
     const struct listen_config *wanted, int64_t now, struct diagnostics *d)
 {
 	struct address resolved[LISTENERS_OF_A_NAME];
-	const char *reason;
-	int count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
+	const char *reason = "no socket of that name was passed";
+	int count = -1;
 
-	errno = 0;
-	if (wanted->address.form == ADDRESS_FD) {
-		say_bind_error(config, d, wanted, "no socket of that name was passed");
-		return;
-	}
+	if (wanted->address.form != ADDRESS_FD)
+		count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
 	if (count == -1)
-		say_bind_error(config, d, wanted, reason);
+		cannot_listen(config, wanted, NULL, reason, d);
 	for (int i = 0; i < count; i++) {
-		struct listener *listener =
-		    listener_open(listeners, &resolved[i], (int)config->backlog, now);
+		struct listener *listener;
 
-		if (listener == NULL) {
-			say_bind_error(config, d, wanted,
-			    errno == ENFILE && listeners->count == listeners->capacity
-				? "more than max-listeners addresses"
-				: strerror(errno));
+		if (listeners->open >= (size_t)config->max_listeners) {
+			config_error(config, d, &wanted->at,
+			    "cannot listen on more than %lld addresses (max-listeners)",
+			    (long long)config->max_listeners);
 			return;
+		}
+		listener = listener_open(listeners, &resolved[i], (int)config->backlog, now);
+		if (listener == NULL) {
+			cannot_listen(config, wanted, &resolved[i], strerror(errno), d);
+			continue;
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
 		listener->service = wanted->service;
@@ -323,6 +331,7 @@ int listeners_open(
 	int before = d->errors;
 
 	listeners->patient = true;
+	/* All of them, also after errors: what is wrong is to be seen in one run. */
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
 		open_configured(listeners, config, at, now, d);
 	listeners->patient = false;
