@@ -92,16 +92,14 @@ static void set_inherited(int fd)
 #endif
 }
 
-static int bind_and_listen(int fd, const union address_socket *at, socklen_t length, int backlog)
+static int bind_only(int fd, const union address_socket *at, socklen_t length)
 {
 	if (at->any.sa_family != AF_UNIX)
 		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(fd, &at->any, length) == -1 || listen(fd, backlog) == -1)
-		return -1;
-	return 0;
+	return bind(fd, &at->any, length);
 }
 
-/* Opens the socket of one address that can be bound. Returns it, or -1 with errno. */
+/* Binds a socket to an address that can be. Returns it, or -1 with errno. */
 static int open_socket(const struct address *address, int backlog, bool patient)
 {
 	union address_socket at = address->socket;
@@ -124,8 +122,10 @@ static int open_socket(const struct address *address, int backlog, bool patient)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->form != ADDRESS_ANY);
 	if (at.any.sa_family != AF_UNIX)
 		set_inherited(fd);
-	if (bind_and_listen(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length,
-		backlog) == -1)
+	if (bind_only(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length) == -1)
+		fd_close(&fd);
+	/* Within the lock: bound and not listening looks like one that a dead server left. */
+	if (fd >= 0 && at.any.sa_family == AF_UNIX && listen(fd, backlog) == -1)
 		fd_close(&fd);
 out:
 	fd_close(&folder);
@@ -149,6 +149,40 @@ static int describe(struct listener *listener, const struct address *address)
 	return 0;
 }
 
+/* ---- what is counted of a port ---- */
+
+static void use_port(struct listeners *listeners, struct listener *listener)
+{
+	unsigned port = address_port(&listener->bound);
+	struct port_use *use = &listeners->uses[port];
+
+	if (listener->kind != LISTENER_TCP)
+		return;
+	use->mixed += use->listeners++ > 0;
+	listener->mixed_before = use->mixed;
+	listener->counted =
+	    use->listeners == 1 && arrivals_watch(&listeners->arrivals, listener->fd);
+	listener->arrivals_before = arrivals_on(&listeners->arrivals, port);
+}
+
+static void leave_port(struct listeners *listeners, struct listener *listener)
+{
+	if (listener->kind == LISTENER_TCP && listener->fd >= 0)
+		listeners->uses[address_port(&listener->bound)].listeners--;
+}
+
+bool listener_has_none_under_way(const struct listeners *listeners, const struct listener *listener)
+{
+	unsigned port = address_port(&listener->bound);
+	uint64_t begun = arrivals_on(&listeners->arrivals, port) - listener->arrivals_before;
+	struct tally tally;
+
+	if (!listener->counted || listeners->uses[port].mixed != listener->mixed_before)
+		return false;
+	listener_tally(listeners, listener, &tally);
+	return slot_read(&tally.accepted) == begun;
+}
+
 /* ---- places ---- */
 
 int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
@@ -156,10 +190,13 @@ int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboa
 	*listeners = (struct listeners){
 	    .all = calloc(capacity, sizeof *listeners->all),
 	    .hashed = calloc(LISTENERS_HASH, sizeof(struct listener *)),
+	    .uses = calloc(65536, sizeof *listeners->uses),
 	    .capacity = capacity,
 	    .scoreboard = scoreboard,
 	};
-	return listeners->all == NULL || listeners->hashed == NULL ? -1 : 0;
+	arrivals_open(&listeners->arrivals);
+	return listeners->all == NULL || listeners->hashed == NULL || listeners->uses == NULL ? -1
+											      : 0;
 }
 
 /* Where the listeners of a text are chained (FNV-1a). */
@@ -219,6 +256,18 @@ static void give_place(struct listeners *listeners, struct listener *listener)
 	listeners->vacant = listener;
 }
 
+/* The last step: from here on the kernel takes connections. */
+static int start_listening(struct listeners *listeners, struct listener *listener, int backlog)
+{
+	if (listener->kind == LISTENER_UNIX)
+		return 0; /* it does already */
+	use_port(listeners, listener);
+	if (listen(listener->fd, backlog) == 0)
+		return 0;
+	leave_port(listeners, listener);
+	return -1;
+}
+
 struct listener *listener_open(
     struct listeners *listeners, const struct address *address, int backlog, int64_t now)
 {
@@ -238,7 +287,8 @@ struct listener *listener_open(
 	    .ttl_ends = CLOCK_NEVER,
 	    .grace_ends = CLOCK_NEVER,
 	};
-	if (listener->fd == -1 || describe(listener, address) == -1) {
+	if (listener->fd == -1 || describe(listener, address) == -1 ||
+	    start_listening(listeners, listener, backlog) == -1) {
 		error = errno;
 		fd_close(&listener->fd);
 		give_place(listeners, listener);
@@ -260,11 +310,17 @@ struct listener *listener_open(
 	return listener;
 }
 
+void listener_close(struct listeners *listeners, struct listener *listener)
+{
+	leave_port(listeners, listener);
+	fd_close(&listener->fd);
+}
+
 void listener_free(struct listeners *listeners, struct listener *listener)
 {
 	if (listener->state == LISTENER_VACANT)
 		return;
-	fd_close(&listener->fd);
+	listener_close(listeners, listener);
 	unchain(listeners, listener);
 	if (listener->service_is_ours && listener->service != NULL) {
 		if (listener->service->kind->release != NULL)
@@ -365,9 +421,16 @@ void listeners_close(struct listeners *listeners)
 		listener_unlink(&listeners->all[i]);
 		listener_free(listeners, &listeners->all[i]);
 	}
+	arrivals_close(&listeners->arrivals);
 	free(listeners->all);
 	free(listeners->hashed);
+	free(listeners->uses);
 	*listeners = (struct listeners){0};
+}
+
+void listeners_detach(struct listeners *listeners)
+{
+	arrivals_close(&listeners->arrivals);
 }
 
 /* ---- who has a copy, and what they counted ---- */

@@ -317,6 +317,7 @@ static void be_worker(
 		_exit(STATUS_USAGE);
 	}
 	system_wake_on_parent_death();
+	listeners_detach(pool->listeners);
 	handover.listeners_count = hand_over(pool, &listeners);
 	handover.listeners = listeners;
 	_exit(worker_run(&handover));
