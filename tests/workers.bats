@@ -90,6 +90,45 @@ descriptors() {
 	find "/proc/$1/fd" -printf '%l\n' 2>/dev/null | sed 's/[0-9]\{1,\}/N/g' | sort
 }
 
+# The worker that holds a connection more than BASELINE sockets, in busy; another one in idle. who_holds BASELINE
+who_holds() {
+	local pid
+	for pid in $(workers); do
+		if [ "$(sockets "$pid")" -gt "$1" ]; then busy=$pid; else idle=$pid; fi
+	done
+}
+
+# can_spin: whether spin works here. The instruction that jumps to itself, of this machine.
+can_spin() {
+	case $(uname -m) in
+	x86_64) jump='\xeb\xfe' ;;
+	aarch64) jump='\x00\x00\x00\x14' ;;
+	riscv64) jump='\x6f\x00\x00\x00' ;;
+	*) return 1 ;;
+	esac
+	[ -e /proc/self/syscall ] && can_trace
+}
+
+# spin PID: puts it into an endless loop: its next instruction becomes a jump to itself, in its own copy of the page. Returns
+# when it has come round to it; on a very busy machine it may have met its end as well.
+spin() {
+	local at before
+	wait_until grep -q ' 0x[0-9a-f]*$' "/proc/$1/syscall" # it waits in a system call, and this is known
+	at=$(sed 's/.* //' "/proc/$1/syscall")
+	printf '%s\n' "$1" >>"$work/workers"
+	# shellcheck disable=SC2059
+	printf "$jump" | dd of="/proc/$1/mem" bs=1 seek=$((at)) conv=notrunc status=none
+	before=$(cpu "$1")
+	wait_until used_since "$1" $((before + 5))
+}
+
+# used_since PID N: it has used more than N hundredths of a second in all, or is gone.
+used_since() {
+	local used
+	used=$(cpu "$1" 2>/dev/null)
+	[ "${used:-$(($2 + 1))}" -gt "$2" ]
+}
+
 log_says() {
 	grep -qE -- "$1" "$log"
 }
@@ -273,6 +312,53 @@ death_by() {
 	[ "$ended" -eq 0 ]
 }
 
+@test "a worker in an endless loop is ended by the watchdog, replaced and counted; the other one serves on" {
+	local busy idle baseline
+	can_spin || skip "wants to write into another process"
+	start_with 'watchdog 5s;'
+	baseline=$(sockets "$(workers | head -n 1)")
+	hold 6
+	who_holds "$baseline"
+	spin "$busy"
+	load_begin -c 20 -m close -t /1k.txt -e 1000 -d 60000
+	wait_until replaced 2 "$busy"
+	kill -TERM "$load_pid"
+	load_end
+	nothing_lost
+	[ "$(counted latency_max_ms)" -lt 1000 ]
+	workers | grep -qx "$idle"
+	log_counts "pid $busy\) has not beaten for [0-9.]+ s: the watchdog kills it" 1
+	log_counts "pid $busy\) was killed by signal 6 .*, 1 connections lost; starting another" 1
+	client -c 20 -m close -t /1k.txt -e 1000 -n 500
+	nothing_lost
+	release 6
+	stop_server
+	[ "$ended" -eq 0 ]
+	log_counts 'before that: 1 workers replaced after they died, 1 of them killed by the watchdog, 0 failed starts, 1 connections lost' 1
+}
+
+@test "TERM with a worker in an endless loop ends in order" {
+	local busy idle baseline
+	can_spin || skip "wants to write into another process"
+	start_with 'watchdog 4s; grace 20s;'
+	baseline=$(sockets "$(workers | head -n 1)")
+	hold 6
+	who_holds "$baseline"
+	printf 'GET /1k.txt HT' >&6
+	spin "$idle"
+	kill -TERM "$server"
+	wait_until port_is_free "${address##*:}"
+	wait_until log_says "pid $idle\) was killed by signal 6"
+	kill -0 "$busy"
+	printf 'TP/1.1\r\nHost: x\r\n\r\n' >&6
+	[[ "$(timeout 10 cat <&6)" == *"200 OK"*"Connection: close"*xxx ]]
+	release 6
+	end_server
+	[ "$ended" -eq 0 ]
+	[ "$(receipt_number cut)" -eq 0 ]
+	[ "$(receipt_number answered)" -eq 1 ]
+}
+
 @test "a worker that is stopped and goes on in time is kept, and serves" {
 	local before
 	start_with 'watchdog 10s;'
@@ -294,9 +380,7 @@ death_by() {
 	start_with 'watchdog 2s; grace 20s;'
 	baseline=$(sockets "$(workers | head -n 1)")
 	hold 6
-	for pid in $(workers); do
-		if [ "$(sockets "$pid")" -gt "$baseline" ]; then busy=$pid; else idle=$pid; fi
-	done
+	who_holds "$baseline"
 	printf 'GET /1k.txt HT' >&6
 	freeze "$idle"
 	kill -TERM "$server"
