@@ -349,6 +349,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
+	totals->refused += at_most(slot_read(&numbers->refused), slot_read(&numbers->pauses));
 	totals->queued += at_most(slot_read(&numbers->queued), accepted);
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
