@@ -381,6 +381,42 @@ process_is_gone() {
 	[ "$ended" -eq 0 ]
 }
 
+# overlap STATUS FIRST SECOND: beside a server at FIRST, another one at SECOND with the same port starts (0) or says that it
+# is in use (1). Of both in one configuration check thinks the same.
+overlap() {
+	local first second
+	start run -w 1 -l "$2:0" echo
+	second=$3:${address##*:}
+	echo "listen $2:${address##*:} $second -> echo;" >overlap.conf
+	run -"$((2 * $1))" timeout 15 "$lastcall" check -c overlap.conf
+	[ "$1" -eq 0 ] || [[ "$output" == *" overlaps with "* ]]
+	if [ "$1" -eq 0 ]; then
+		first=$server
+		start run -w 1 -l "$second" echo
+		stop_server
+		server=$first
+	else
+		run -1 timeout 15 "$lastcall" run -w 1 -l "$second" echo
+		[[ "$output" == *"cannot listen on $second: Address already in use"* ]]
+	fi
+	stop_server
+}
+
+@test "what check calls an overlap of two addresses is one to the kernel, and nothing else is" {
+	overlap 1 '*' 127.0.0.1
+	overlap 1 127.0.0.1 '*'
+	overlap 1 '*' 0.0.0.0
+	overlap 1 0.0.0.0 127.0.0.1
+	overlap 0 127.0.0.1 127.0.0.2
+	[ -e /proc/net/if_inet6 ] || skip "the rest wants IPv6"
+	overlap 1 '*' '[::1]'
+	overlap 1 '*' '[::]'
+	overlap 1 '[::]' '[::1]'
+	overlap 0 '[::]' 0.0.0.0
+	overlap 0 '[::]' 127.0.0.1
+	overlap 0 0.0.0.0 '[::1]'
+}
+
 @test "an address that is not ours is a clear error that names it, and nothing is left" {
 	fails_cleanly '192.0.2.1:0: Cannot assign requested address' 192.0.2.1:0
 	fails_cleanly '[2001:db8::1]:0: Cannot assign requested address' '[2001:db8::1]:0'
