@@ -182,53 +182,62 @@ static size_t count_wanted(const struct config *config)
 	return count < SCOREBOARD_LISTENERS ? count : SCOREBOARD_LISTENERS;
 }
 
+/* Reports an address that cannot be bound, with errno if it got as far: bound is what it stood for,
+ * else NULL. */
+static void cannot_listen(const struct config *config, const struct listen_config *at,
+    const struct address *bound, const char *reason, struct diagnostics *d)
+{
+	const char *open = "", *text = "", *close = "", *advice = "";
+
+	if (bound != NULL && at->address.form == ADDRESS_NAME) {
+		open = " (";
+		text = bound->text;
+		close = ")";
+	}
+	if (bound != NULL && errno == EACCES && bound->port > 0 && bound->port < 1024)
+		advice = " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)";
+	config_error(config, d, &at->at, "cannot listen on %s%s%s%s: %s%s", at->address.text, open,
+	    text, close, reason, advice);
+}
+
 int listeners_open(struct listeners *listeners, const struct config *config,
-    struct scoreboard *scoreboard, char *why, size_t size)
+    struct scoreboard *scoreboard, struct diagnostics *d)
 {
 	size_t capacity = count_wanted(config);
+	int before = d->errors;
 
 	*listeners = (struct listeners){
 	    .all = calloc(capacity, sizeof *listeners->all),
 	    .handover = calloc(capacity, sizeof *listeners->handover),
 	};
 	if (listeners->all == NULL || listeners->handover == NULL) {
-		snprintf(why, size, "cannot listen: %s", strerror(ENOMEM));
+		config_error(
+		    config, d, &(struct position){0}, "cannot listen: %s", strerror(ENOMEM));
 		return -1;
 	}
+	/* All of them, also after errors: what is wrong is to be seen in one run. */
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next) {
 		struct address resolved[LISTENERS_OF_A_NAME];
-		const char *reason;
-		int count;
+		const char *reason = "no socket of that name was passed";
+		int count = -1;
 
-		if (at->address.form == ADDRESS_FD) {
-			snprintf(why, size,
-			    "cannot listen on %s: no socket of that name was passed",
-			    at->address.text);
-			return -1;
-		}
-		count = address_resolve(&at->address, resolved, LISTENERS_OF_A_NAME, &reason);
-		if (count == -1) {
-			snprintf(why, size, "cannot listen on %s: %s", at->address.text, reason);
-			return -1;
-		}
+		if (at->address.form != ADDRESS_FD)
+			count =
+			    address_resolve(&at->address, resolved, LISTENERS_OF_A_NAME, &reason);
+		if (count == -1)
+			cannot_listen(config, at, NULL, reason, d);
 		for (int i = 0; i < count; i++) {
 			if (listeners->count == capacity) {
-				snprintf(why, size, "cannot listen on more than %d addresses",
+				config_error(config, d, &at->at,
+				    "cannot listen on more than %d addresses",
 				    SCOREBOARD_LISTENERS);
 				return -1;
 			}
-			if (add(listeners, &resolved[i], at, config, scoreboard) == -1) {
-				snprintf(why, size, "cannot listen on %s: %s%s", at->address.text,
-				    strerror(errno),
-				    errno == EACCES && at->address.port > 0 &&
-					    at->address.port < 1024
-					? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
-					: "");
-				return -1;
-			}
+			if (add(listeners, &resolved[i], at, config, scoreboard) == -1)
+				cannot_listen(config, at, &resolved[i], strerror(errno), d);
 		}
 	}
-	return 0;
+	return d->errors == before ? 0 : -1;
 }
 
 void listeners_give(struct listeners *listeners, gid_t group)

@@ -42,13 +42,12 @@ struct listeners {
 };
 
 /*
- * Binds every address of the configuration. Returns 0, or -1 with why ("cannot listen on *:80:
- Permission denied");
- * what was bound by then stays in listeners and is released by listeners_close.
-
+ * Binds every address of the configuration. Returns 0, or -1 with an error in d for each that
+ * cannot be bound ("cannot listen on *:80: Permission denied", at its place in the file); what was
+ * bound stays in listeners and is released by listeners_close.
  */
 int listeners_open(struct listeners *listeners, const struct config *config,
-    struct scoreboard *scoreboard, char *why, size_t size);
+    struct scoreboard *scoreboard, struct diagnostics *d);
 
 /* Gives the paths of Unix sockets to a group. */
 void listeners_give(struct listeners *listeners, gid_t group);

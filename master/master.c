@@ -438,12 +438,14 @@ static size_t descriptors_wanted(const struct config *config, size_t workers)
 	return count;
 }
 
-/* Opens all that is open before the first worker. Returns 0, or an exit status with why. */
+/* Opens all that is open before the first worker. Returns 0, or an exit status with why, which is
+ * empty when that was said already. */
 static int open_all(struct master *master, char *why, size_t size)
 {
 	struct config *config = master->config;
 	struct pool *pool = &master->pool;
 	size_t workers = workers_wanted(config);
+	struct diagnostics errors = {.out = stderr};
 
 	umask((mode_t)config->umask); /* of logs and Unix sockets too, which the master makes */
 	if (open_log(master, why, size) == -1 ||
@@ -473,8 +475,10 @@ static int open_all(struct master *master, char *why, size_t size)
 	}
 	if (prepare_services(config, why, size) == -1)
 		return STATUS_FAILED;
-	if (listeners_open(&master->listeners, config, &master->scoreboard, why, size) == -1)
+	if (listeners_open(&master->listeners, config, &master->scoreboard, &errors) == -1) {
+		diagnostics_end(&errors); /* they are said: why stays empty */
 		return STATUS_FAILED;
+	}
 	/* The workers' group may connect, as far as umask lets it. */
 	if (master->privilege.change)
 		listeners_give(&master->listeners, master->privilege.gid);
@@ -518,7 +522,8 @@ int master_run(struct config *config, const struct announce *announce)
 		return refuse(strerror(errno), STATUS_FAILED);
 	status = open_all(&master, why, sizeof why);
 	if (status != 0) {
-		refuse(why, status);
+		if (why[0] != '\0')
+			refuse(why, status);
 		close_all(&master);
 		return status;
 	}

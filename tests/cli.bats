@@ -422,6 +422,46 @@ overlap() {
 	fails_cleanly '[2001:db8::1]:0: Cannot assign requested address' '[2001:db8::1]:0'
 }
 
+# under TEXT: the caret below it.
+under() {
+	printf '^'
+	printf '%*s' $((${#1} - 1)) '' | tr ' ' '~'
+}
+
+@test "all addresses that cannot be bound are named in one run, at their places in the file, and nothing is left" {
+	local before name why nobody=no-such-host.invalid:0
+	start run -w 1 -l 127.0.0.1:0 echo
+	before=$(running)
+	name=localhost:${address##*:}
+	printf '%s\n' 'listen 127.0.0.1:0 unix:first -> echo;' "listen 192.0.2.1:0 $address -> echo;" 'include more.conf;' >bad.conf
+	printf '%s\n' 'pid-file pid;' "  listen $name $nobody -> echo;" >more.conf
+	run -1 --separate-stderr timeout 60 "$lastcall" run -c bad.conf -l 198.51.100.1:0 echo
+	# What the resolver says differs from system to system.
+	why=$(sed -n "s/.*$nobody: //p" <<<"$stderr")
+	[ -n "$why" ]
+	diff - <(echo "$stderr") <<-END
+		bad.conf:2:8: error: cannot listen on 192.0.2.1:0: Cannot assign requested address
+		    2 | listen 192.0.2.1:0 $address -> echo;
+		      |        $(under 192.0.2.1:0)
+		bad.conf:2:20: error: cannot listen on $address: Address already in use
+		    2 | listen 192.0.2.1:0 $address -> echo;
+		      |                    $(under "$address")
+		more.conf:2:10: error: cannot listen on $name (127.0.0.1:${address##*:}): Address already in use
+		    2 |   listen $name $nobody -> echo;
+		      |          $(under "$name")
+		more.conf:2:$((11 + ${#name})): error: cannot listen on $nobody: $why
+		    2 |   listen $name $nobody -> echo;
+		      |           ${name//?/ }$(under $nobody)
+		lastcall: error: cannot listen on 198.51.100.1:0: Cannot assign requested address
+	END
+	[ -z "$output" ]
+	[ ! -e first ]
+	[ ! -e pid ]
+	[ "$(running)" = "$before" ]
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
 @test "a name that nobody knows is a clear error that names it, and nothing is left" {
 	run -1 --separate-stderr timeout 60 "$lastcall" run -l "unix:$work/first" echo -l no-such-host.invalid:0 echo
 	[[ "$stderr" == "lastcall: error: cannot listen on no-such-host.invalid:0: "* ]]
