@@ -80,6 +80,7 @@ check:
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/check $(TESTS)
 
 soak: lastcall tools
+	scripts/setup check
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/soak
 
 lint:
