@@ -133,25 +133,6 @@ static void apply_control(
 		diagnostics_error(d, &here, NULL, 0, "%s", strerror(errno));
 }
 
-/* Where nothing was said about an endpoint, there is the default one, if it can be had. Returns 0,
- * or -1 with errno ENOMEM. */
-static int add_default_control(struct config *config)
-{
-	char text[ADDRESS_TEXT];
-	struct address address;
-	const char *why;
-
-	if (config->controls != NULL || config->control_off ||
-	    config_default_control(text, sizeof text) == NULL ||
-	    config_control_address(&address, text, NULL, &why) == -1 ||
-	    address.form != ADDRESS_UNIX)
-		return 0;
-	if (set_control(config, &address) == -1)
-		return -1;
-	config->controls->soft = true;
-	return 0;
-}
-
 /* ---- -d ---- */
 
 /*
@@ -193,8 +174,6 @@ static int start(struct config *config, const struct options *options)
 	struct announce announce = {
 	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
 
-	if (add_default_control(config) == -1)
-		return out_of_memory();
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
 		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd,
 		    strerror(errno));

@@ -165,6 +165,21 @@ int remote_printed(const struct command *command, int status)
 
 /* ---- the commands ---- */
 
+/* Closes a port that nobody would know of. */
+static void take_back(struct client *client, const char *address)
+{
+	struct request request = {.length = 0};
+	int64_t deadline = clock_ms() + CLIENT_ANSWER_MS;
+	struct reply reply;
+	char why[CLIENT_WHY];
+
+	request_word(&request, "close");
+	request_word(&request, address);
+	if (request_end(&request) == 0 &&
+	    client_send(client, &request, deadline, why, sizeof why) == 0)
+		client_line(client, &reply, deadline, why, sizeof why);
+}
+
 int remote_run_open(const struct command *command, const struct options *options)
 {
 	struct request request = {.length = 0};
@@ -186,6 +201,8 @@ int remote_run_open(const struct command *command, const struct options *options
 	if (status == STATUS_DONE) {
 		printf("%s\n", reply_display(reply.words[1], shown, sizeof shown));
 		status = remote_printed(command, status);
+		if (status != STATUS_DONE)
+			take_back(&client, reply.words[1]);
 	}
 	client_close(&client);
 	return status;

@@ -643,8 +643,8 @@ both_wait() {
 	run -0 "$lastcall" stop -p pid
 }
 
-@test "stop without saying which one is status 2, of one that is not there status 1" {
-	says 2 'stop: which one?' stop
+@test "stop of one that is not there is status 1, of a configuration without a pid file status 2" {
+	says 1 "stop: no lastcall is running at $work/control" stop
 	says 1 "stop: $work/absent: No such file or directory" stop -p "$work/absent"
 	echo 'workers 2;' >none.conf
 	says 2 'names no pid-file' stop -c none.conf

@@ -26,6 +26,9 @@ common_setup() {
 	# Old enough to be kept in the cache.
 	touch -d '1 hour ago' site/index.html site/1k.txt
 	server='' address='' addresses=() background=()
+	# Where a server that is not told otherwise is asked, and where clients look.
+	export LASTCALL_CONTROL=$work/control
+	unset LASTCALL_TOKEN_FILE
 	# Put in front of a command, runs it as nobody: `as=$unprivileged start …`.
 	unprivileged=''
 	[ "$(id -u)" -ne 0 ] || unprivileged='setpriv --reuid=65534 --regid=65534 --clear-groups'
