@@ -517,7 +517,7 @@ close_under_load() {
 	bounds=()
 	for ((i = 0; i < 600; i++)); do
 		echo 'open 127.0.0.1:0 site'
-	done | "$tools/ctl" "$LASTCALL_CONTROL" >"$work/opened"
+	done | "$tools/ctl" "$LASTCALL_CONTROL" pump >"$work/opened"
 	[ "$(grep -c '^ok ' "$work/opened")" -eq 600 ]
 	mapfile -t bounds < <(sed -n 's/^ok \([^ ]*\).*/\1/p' "$work/opened")
 	get "${bounds[599]}"
@@ -554,7 +554,7 @@ resident() {
 openings() {
 	for ((i = 0; i < $1; i++)); do
 		printf 'open 127.0.0.1:%d %s\nclose 127.0.0.1:%d\n' "$port" "$2" "$port"
-	done | "$tools/ctl" "$LASTCALL_CONTROL" >"$work/answers"
+	done | "$tools/ctl" "$LASTCALL_CONTROL" pump >"$work/answers"
 	[ "$(grep -c '^ok ' "$work/answers")" -eq $(($1 * 2)) ]
 }
 
@@ -582,7 +582,7 @@ openings() {
 	start_server
 	for ((i = 0; i < 500; i++)); do
 		echo 'open 127.0.0.1:0 site'
-	done | "$tools/ctl" "$LASTCALL_CONTROL" >"$work/opened"
+	done | "$tools/ctl" "$LASTCALL_CONTROL" pump >"$work/opened"
 	[ "$(grep -c '^ok ' "$work/opened")" -eq 500 ]
 	stop_server
 	[ "$ended" -eq 0 ]

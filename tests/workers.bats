@@ -111,7 +111,7 @@ can_spin() {
 }
 
 # spin PID: puts it into an endless loop: its next instruction becomes a jump to itself, in its own copy of the page. Returns
-# when it has come round to it.
+# when it has come round to it; on a very busy machine it may have met its end as well.
 spin() {
 	local at before
 	wait_until grep -q ' 0x[0-9a-f]*$' "/proc/$1/syscall" # it waits in a system call, and this is known
@@ -120,12 +120,14 @@ spin() {
 	# shellcheck disable=SC2059
 	printf "$jump" | dd of="/proc/$1/mem" bs=1 seek=$((at)) conv=notrunc status=none
 	before=$(cpu "$1")
-	wait_until used_since "$1" $((before + 10))
+	wait_until used_since "$1" $((before + 5))
 }
 
-# used_since PID N: it has used more than N hundredths of a second in all.
+# used_since PID N: it has used more than N hundredths of a second in all, or is gone.
 used_since() {
-	[ "$(cpu "$1")" -gt "$2" ]
+	local used
+	used=$(cpu "$1" 2>/dev/null)
+	[ "${used:-$(($2 + 1))}" -gt "$2" ]
 }
 
 log_says() {
@@ -339,7 +341,7 @@ death_by() {
 @test "TERM with a worker in an endless loop ends in order" {
 	local busy idle baseline
 	can_spin || skip "wants to write into another process"
-	start_with 'watchdog 2s; grace 20s;'
+	start_with 'watchdog 4s; grace 20s;'
 	baseline=$(sockets "$(workers | head -n 1)")
 	hold 6
 	who_holds "$baseline"
@@ -599,26 +601,26 @@ turned_after() {
 
 recycle() {
 	start_with 'max-requests 200; log-level info;'
-	client -c 60 -t /1k.txt -e 1000 "$@"
-	nothing_lost
-	wait_until worker_count_is 2
-	echo "$(grep -c retires "$log") were recycled"
-	log_has 'retires' 10
-	run ! log_says 'killed|exited|cannot'
+	load_begin -c 60 -d 60000 -t /1k.txt -e 1000 "$@"
+	# As many as it takes, however busy the machine is.
+	wait_until log_has 'retires' 10
 	stop_server
+	load_end
+	nothing_lost
+	run ! log_says 'killed|exited|cannot'
 	[ "$ended" -eq 0 ]
 }
 
 @test "recycling workers loses nothing: one request per connection" {
-	recycle -m close -d 2000 -n 20000
+	recycle -m close
 }
 
 @test "recycling workers loses nothing: keep-alive" {
-	recycle -m keep -d 2000
+	recycle -m keep
 }
 
 @test "recycling workers loses nothing: keep-alive with idle time" {
-	recycle -m idle -i 20 -d 2500
+	recycle -m idle -i 20
 }
 
 @test "a successor that cannot start does not end the worker that serves" {

@@ -28,6 +28,7 @@
 #define PATIENCE_MS 100 /* a sibling is scheduled by then, also on a busy machine */
 #define PAUSE_MS 100
 #define STARVED_MS 500 /* then the queue is answered with the reserve descriptor */
+#define TELL_MS 10 /* until a master that did not read is told again */
 #define BATCH 64 /* connections taken in one go */
 #define FRESH_BEAT_MS 2500 /* a sibling that has not turned for longer is not waited for */
 #define SLACK 4 /* ahead by more than this, and by an eighth */
@@ -97,9 +98,11 @@ static void release(struct acceptor *acceptor)
 	worker->acceptors_open--;
 	if (acceptor->connections == 0)
 		worker->acceptors_over = true;
-	/* If the master cannot be told, our death will tell it. */
-	if (worker->phase != PHASE_ORPHANED)
-		channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from.index);
+	if (worker->phase == PHASE_ORPHANED)
+		return;
+	acceptor->untold =
+	    channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from.index) == -1;
+	worker->acceptors_untold |= acceptor->untold;
 }
 
 /* ---- balance ---- */
@@ -461,6 +464,24 @@ void acceptor_connection_ended(struct acceptor *acceptor)
 		acceptor->worker->acceptors_over = true;
 }
 
+int64_t acceptors_tell(struct worker *worker)
+{
+	if (!worker->acceptors_untold)
+		return CLOCK_NEVER;
+	worker->acceptors_untold = false;
+	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
+		if (!at->untold)
+			continue;
+		if (channel_send(worker->from->channel, CHANNEL_RELEASED, at->from.index) == -1) {
+			worker->acceptors_untold = true;
+			return worker->now + TELL_MS;
+		}
+		at->untold = false;
+		worker->acceptors_over = true; /* perhaps */
+	}
+	return CLOCK_NEVER;
+}
+
 void acceptors_sweep(struct worker *worker)
 {
 	struct acceptor **link = &worker->acceptors;
@@ -472,7 +493,8 @@ void acceptors_sweep(struct worker *worker)
 	while (*link != NULL) {
 		struct acceptor *acceptor = *link;
 
-		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0) {
+		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0 ||
+		    acceptor->untold) {
 			link = &acceptor->next;
 			continue;
 		}

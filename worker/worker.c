@@ -183,6 +183,7 @@ static int64_t step(struct worker *worker)
 	if (worker->enough_due)
 		ask_for_successor(worker);
 	access_log_flush_all(worker);
+	next = clock_earlier(next, acceptors_tell(worker));
 	acceptors_sweep(worker);
 	return next;
 }

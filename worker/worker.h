@@ -51,6 +51,7 @@ struct acceptor {
 	_Atomic uint64_t *word;
 	struct tally *tally;
 	enum acceptor_state state;
+	bool untold; /* RELEASED, and the master could not be told yet */
 	bool refusing; /* its service could not be started here: everybody is told so */
 	size_t connections; /* that came from it and are open */
 	int64_t until; /* of DEFERRED and PAUSED, ms */
@@ -77,7 +78,8 @@ struct worker {
 	struct acceptor *acceptors; /* list of all */
 	struct acceptor **acceptors_by_index; /* SCOREBOARD_LISTENERS; NULL where there is none */
 	size_t acceptors_open; /* not RELEASED */
-	bool acceptors_over; /* one or more are RELEASED and have no connection left */
+	bool acceptors_over; /* one or more are RELEASED and have no connection left, */
+	bool acceptors_untold; /* or are untold */
 	struct gate_census census; /* of an orphan that closes them */
 	struct acceptor *out; /* those that wait to be put back */
 	int64_t
@@ -120,6 +122,9 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 
 /* A connection of it has ended: its acceptor may be over with it. */
 void acceptor_connection_ended(struct acceptor *acceptor);
+
+/* Tells the master of those that it could not be told of. Returns when to call again. */
+int64_t acceptors_tell(struct worker *worker);
 
 /* Frees those that are over. Not from within a callback of one of them. */
 void acceptors_sweep(struct worker *worker);

@@ -17,6 +17,7 @@
  *	line            reads a line
  *	answer          reads lines up to one that begins with ok or error
  *	end             reads all to the end
+ *	pump            sends all of standard input, shuts the sending side, and reads to the end
  *	close           closes the connection; with unread bytes that is a reset
  *	hold            closes standard output, and waits until it is killed
  */
@@ -281,6 +282,45 @@ static void get_end(struct client *client)
 	printf("%s\n", instead);
 }
 
+/* Both ways at once: who is not read from does not read. */
+static void pump(struct client *client)
+{
+	char bytes[65536];
+	size_t length = 0, at = 0;
+	bool more = true;
+
+	for (;;) {
+		struct pollfd ends[] = {
+		    {.fd = more && at == length ? STDIN_FILENO : -1, .events = POLLIN},
+		    {.fd = client->fd, .events = POLLIN | (at < length ? POLLOUT : 0)},
+		};
+		ssize_t n;
+
+		if (poll(ends, 2, limit) <= 0)
+			die("nothing within the time limit", "pump");
+		if (ends[0].revents != 0) {
+			n = read(STDIN_FILENO, bytes, sizeof bytes);
+			more = n > 0;
+			at = 0;
+			length = more ? (size_t)n : 0;
+			if (!more)
+				shutdown(client->fd, SHUT_WR);
+		}
+		if (ends[1].revents & POLLOUT) {
+			n = send(client->fd, bytes + at, length - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+			at += n > 0 ? (size_t)n : 0;
+		}
+		if (ends[1].revents & ~POLLOUT) {
+			char got[65536];
+
+			n = recv(client->fd, got, sizeof got, 0);
+			if (n <= 0)
+				return;
+			fwrite(got, 1, (size_t)n, stdout);
+		}
+	}
+}
+
 /* ---- steps ---- */
 
 static bool is_step(const char *step, const char *name)
@@ -321,6 +361,8 @@ static void do_step(struct client *client, const char *step)
 			continue;
 	else if (is_step(step, "end"))
 		get_end(client);
+	else if (is_step(step, "pump"))
+		pump(client);
 	else if (is_step(step, "close"))
 		close(client->fd);
 	else
