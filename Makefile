@@ -28,8 +28,8 @@ ALL_CFLAGS = -std=c11 $(WARN) $(OPT) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-fra
 ALL_LDFLAGS = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 # Each of these has a twin; one of the two is built.
-LINUX_ONLY := common/loop_epoll.c common/gate_linux.c common/system_linux.c
-TWINS := common/loop_poll.c common/gate_posix.c common/system_posix.c
+LINUX_ONLY := common/loop_epoll.c common/gate_linux.c common/system_linux.c common/arrivals_linux.c
+TWINS := common/loop_poll.c common/gate_posix.c common/system_posix.c common/arrivals_posix.c
 
 SOURCES := $(filter-out $(if $(POSIX),$(LINUX_ONLY),$(TWINS)), \
 	$(wildcard master/*.c) $(wildcard worker/*.c) $(wildcard common/*.c))
@@ -80,6 +80,7 @@ check:
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/check $(TESTS)
 
 soak: lastcall tools
+	scripts/setup check
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/soak
 
 lint:

@@ -250,6 +250,25 @@ bool address_equal(const struct address *a, const struct address *b)
 	return false;
 }
 
+/* Whether it is the wildcard of its family. */
+static bool is_wildcard(const union address_socket *s)
+{
+	return s->any.sa_family == AF_INET ? s->in.sin_addr.s_addr == htonl(INADDR_ANY)
+					   : IN6_IS_ADDR_UNSPECIFIED(&s->in6.sin6_addr);
+}
+
+bool address_overlaps(const struct address *a, const struct address *b)
+{
+	if (a->form > ADDRESS_NAME || b->form > ADDRESS_NAME || a->port != b->port || a->port == 0)
+		return false;
+	if (a->form == ADDRESS_ANY || b->form == ADDRESS_ANY)
+		return a->form != b->form;
+	if (a->form != ADDRESS_INET || b->form != ADDRESS_INET ||
+	    a->socket.any.sa_family != b->socket.any.sa_family)
+		return false;
+	return is_wildcard(&a->socket) != is_wildcard(&b->socket);
+}
+
 /* Makes *out from one answer of the resolver. Returns false for what is no IP address. */
 static bool from_answer(struct address *out, const struct addrinfo *answer, unsigned port)
 {

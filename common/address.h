@@ -62,6 +62,14 @@ int address_parse(struct address *address, const char *text, const char **why);
 bool address_equal(const struct address *a, const struct address *b);
 
 /*
+ * Whether the one address is part of the other, so that only one of them can be bound: the wildcard
+ * of every address and anything with its port, or the wildcard of a family (IPv6 is bound V6ONLY)
+ * and an address of that family. What a name stands for is only known to be part of every address.
+ * Port 0 is part of nothing.
+ */
+bool address_overlaps(const struct address *a, const struct address *b);
+
+/*
  * Resolves a parsed address to what can be bound: itself for every form but ADDRESS_NAME, which
  * yields one ADDRESS_INET for each address of the name (only the first when the port is 0, for
  * the kernel would choose a different one for each). Writes at most max entries to out, returns

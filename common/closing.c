@@ -106,7 +106,8 @@ static bool nothing_pending(struct closing *closing, struct gate_census *census,
 		closing_saw_arrival(closing, now);
 		return false;
 	}
-	handshakes = gate_handshakes(closing->fd, closing->kind, census);
+	handshakes =
+	    closing->none_under_way ? 0 : gate_handshakes(closing->fd, closing->kind, census);
 	if (handshakes < 0)
 		return now - closing->quiet_since >= QUIET_MS;
 	closing->handshakes_left = handshakes;
@@ -141,6 +142,7 @@ int closing_cancel(struct closing *closing, int backlog)
 	if (closing->state == CLOSING_GATED && gate_clear(closing->fd, closing->way, backlog) == -1)
 		return -1;
 	closing->way = GATE_NONE;
+	closing->none_under_way = false;
 	set_state(closing, CLOSING_OPEN, 0);
 	closing_restate(closing);
 	return 0;

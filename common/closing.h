@@ -35,6 +35,8 @@ struct closing {
 	enum gate_way way; /* how it was gated */
 	bool ever_gated; /* and so the word says for ever */
 	bool cutting; /* the word tells to end what came from it */
+	bool none_under_way; /* set by who knows, once it is GATED: no handshake is, so the census
+			      * is not asked */
 	int64_t begun; /* ms */
 	int64_t settle; /* ms that handshakes are waited for */
 	int64_t quiet_since; /* where the system does not count: when an arrival was last seen */

@@ -209,6 +209,14 @@ struct listen_config *listen_add(struct config *config, const char *text,
 			    place_text(&(*end)->at, place, sizeof(place)));
 			return NULL;
 		}
+		if (address_overlaps(&(*end)->address, address)) {
+			config_error(config, d, at,
+			    "%saddress \"%.280s\" overlaps with \"%.280s\", which is already "
+			    "listened on, %s",
+			    option_of(at), text, (*end)->address.text,
+			    place_text(&(*end)->at, place, sizeof(place)));
+			return NULL;
+		}
 	}
 	if (count >= CONFIG_LISTENERS_MAX) {
 		config_error(

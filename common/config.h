@@ -118,10 +118,10 @@ struct config *config_new(void);
 
 /*
  * Reads a file into the configuration, then looks at it as a whole (unknown services, addresses
- * that are listened on twice, each service's own check). Every error goes to d. A file that is a
- * directory, unreadable, larger than 1 MiB or contains a NUL byte is one error. Returns 0, or -1 if
- * there was any error; then the configuration is good for nothing but config_check_system and
- * config_free.
+ * that are listened on twice or overlap, each service's own check). Every error goes to d. A file
+ * that is a directory, unreadable, larger than 1 MiB or contains a NUL byte is one error. Returns
+ * 0, or -1 if there was any error; then the configuration is good for nothing but
+ * config_check_system and config_free.
  */
 int config_load(struct config *config, const char *path, struct diagnostics *d);
 

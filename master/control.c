@@ -11,7 +11,6 @@
 #include "descriptor.h"
 
 #define TURN_MS 20 /* what all clients together may take of a turn */
-#define CLOCKED 16 /* clients that are run between two looks at the clock */
 #define COMPLAIN_MS 1000
 
 /* ---- opening ---- */
@@ -88,11 +87,8 @@ int control_open(struct control *control, char *why, size_t size)
 /* Runs those with something to do, within bounds; the rest come first in the next turn. */
 static void run_busy(struct control *control, int64_t now)
 {
-	for (unsigned run = 1; control->busy != NULL; run++) {
+	while (control->busy != NULL && clock_ms() - now < TURN_MS)
 		client_run(control->busy, now);
-		if (run % CLOCKED == 0 && clock_ms() - now >= TURN_MS)
-			return;
-	}
 }
 
 int64_t control_step(struct control *control, int64_t now)

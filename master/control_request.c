@@ -383,13 +383,6 @@ static void request_close(struct control_client *client, const struct request *r
 
 	if (listener == NULL || !may_close(client, listener, request))
 		return;
-	if (listener->state == LISTENER_FINISHING && grace < 0) {
-		struct receipt receipt;
-
-		ports_receipt(ports, listener, request->now, &receipt);
-		say_receipt(client, listener, &receipt);
-		return;
-	}
 	own = listener->holder == &client->holder;
 	client->waiter.to_the_end = grace >= 0;
 	client_set_state(client, CLIENT_WAITING, request->now);
@@ -426,9 +419,10 @@ static void request_cancel(struct control_client *client, const struct request *
 	}
 	if (ports_cancel(ports, listener, request->now) == -1) {
 		client_error(client, "not-closing", "%.280s %s", listener->text,
-		    listener->state == LISTENER_OPEN ? "is open"
-			: errno == EOPNOTSUPP        ? "has a gate that cannot be undone"
-						     : "was released already");
+		    listener->state == LISTENER_OPEN          ? "is open"
+			: listener->state != LISTENER_CLOSING ? "was released already"
+			: errno == EOPNOTSUPP                 ? "has a gate that cannot be undone"
+							      : "closes for more than a request");
 		return;
 	}
 	client->control->acted = true;
@@ -556,7 +550,7 @@ void request_handle(struct control_client *client, char *text, size_t length, in
 	} else if (line.count == 0) {
 		return;
 	}
-	if (!client->admitted && (line.count == 0 || strcmp(line.words[0], "token") != 0))
+	if (!client->admitted && (line.count != 2 || strcmp(line.words[0], "token") != 0))
 		refuse(client, "token", "the first line has to be the token", now);
 	else if (line.count > 0)
 		row = find_row(client, line.words[0]);

@@ -70,7 +70,7 @@ static void report_server(const struct control *control, struct line_out *line, 
 	line_put_number(line, "workers=", (int64_t)pool->living);
 	line_put_number(line, "generation=", pool->generation);
 	line_put_number(line, "listeners=", (int64_t)listeners->open);
-	line_put_number(line, "max-listeners=", (int64_t)listeners->capacity);
+	line_put_number(line, "max-listeners=", control->config->max_listeners);
 	line_put_number(line, "leases=", sums.leases);
 	line_put_number(line, "connections=", (int64_t)sums.connections);
 	line_put_number(line, "accepted=", (int64_t)sums.accepted);

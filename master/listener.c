@@ -92,16 +92,14 @@ static void set_inherited(int fd)
 #endif
 }
 
-static int bind_and_listen(int fd, const union address_socket *at, socklen_t length, int backlog)
+static int bind_only(int fd, const union address_socket *at, socklen_t length)
 {
 	if (at->any.sa_family != AF_UNIX)
 		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(fd, &at->any, length) == -1 || listen(fd, backlog) == -1)
-		return -1;
-	return 0;
+	return bind(fd, &at->any, length);
 }
 
-/* Opens the socket of one address that can be bound. Returns it, or -1 with errno. */
+/* Binds a socket to an address that can be. Returns it, or -1 with errno. */
 static int open_socket(const struct address *address, int backlog, bool patient)
 {
 	union address_socket at = address->socket;
@@ -124,8 +122,10 @@ static int open_socket(const struct address *address, int backlog, bool patient)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->form != ADDRESS_ANY);
 	if (at.any.sa_family != AF_UNIX)
 		set_inherited(fd);
-	if (bind_and_listen(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length,
-		backlog) == -1)
+	if (bind_only(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length) == -1)
+		fd_close(&fd);
+	/* Within the lock: bound and not listening looks like one that a dead server left. */
+	if (fd >= 0 && at.any.sa_family == AF_UNIX && listen(fd, backlog) == -1)
 		fd_close(&fd);
 out:
 	fd_close(&folder);
@@ -149,6 +149,40 @@ static int describe(struct listener *listener, const struct address *address)
 	return 0;
 }
 
+/* ---- what is counted of a port ---- */
+
+static void use_port(struct listeners *listeners, struct listener *listener)
+{
+	unsigned port = address_port(&listener->bound);
+	struct port_use *use = &listeners->uses[port];
+
+	if (listener->kind != LISTENER_TCP)
+		return;
+	use->mixed += use->listeners++ > 0;
+	listener->mixed_before = use->mixed;
+	listener->counted =
+	    use->listeners == 1 && arrivals_watch(&listeners->arrivals, listener->fd);
+	listener->arrivals_before = arrivals_on(&listeners->arrivals, port);
+}
+
+static void leave_port(struct listeners *listeners, struct listener *listener)
+{
+	if (listener->kind == LISTENER_TCP && listener->fd >= 0)
+		listeners->uses[address_port(&listener->bound)].listeners--;
+}
+
+bool listener_has_none_under_way(const struct listeners *listeners, const struct listener *listener)
+{
+	unsigned port = address_port(&listener->bound);
+	uint64_t begun = arrivals_on(&listeners->arrivals, port) - listener->arrivals_before;
+	struct tally tally;
+
+	if (!listener->counted || listeners->uses[port].mixed != listener->mixed_before)
+		return false;
+	listener_tally(listeners, listener, &tally);
+	return slot_read(&tally.accepted) == begun;
+}
+
 /* ---- places ---- */
 
 int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
@@ -156,10 +190,13 @@ int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboa
 	*listeners = (struct listeners){
 	    .all = calloc(capacity, sizeof *listeners->all),
 	    .hashed = calloc(LISTENERS_HASH, sizeof(struct listener *)),
+	    .uses = calloc(65536, sizeof *listeners->uses),
 	    .capacity = capacity,
 	    .scoreboard = scoreboard,
 	};
-	return listeners->all == NULL || listeners->hashed == NULL ? -1 : 0;
+	arrivals_open(&listeners->arrivals);
+	return listeners->all == NULL || listeners->hashed == NULL || listeners->uses == NULL ? -1
+											      : 0;
 }
 
 /* Where the listeners of a text are chained (FNV-1a). */
@@ -219,6 +256,18 @@ static void give_place(struct listeners *listeners, struct listener *listener)
 	listeners->vacant = listener;
 }
 
+/* The last step: from here on the kernel takes connections. */
+static int start_listening(struct listeners *listeners, struct listener *listener, int backlog)
+{
+	if (listener->kind == LISTENER_UNIX)
+		return 0; /* it does already */
+	use_port(listeners, listener);
+	if (listen(listener->fd, backlog) == 0)
+		return 0;
+	leave_port(listeners, listener);
+	return -1;
+}
+
 struct listener *listener_open(
     struct listeners *listeners, const struct address *address, int backlog, int64_t now)
 {
@@ -238,7 +287,8 @@ struct listener *listener_open(
 	    .ttl_ends = CLOCK_NEVER,
 	    .grace_ends = CLOCK_NEVER,
 	};
-	if (listener->fd == -1 || describe(listener, address) == -1) {
+	if (listener->fd == -1 || describe(listener, address) == -1 ||
+	    start_listening(listeners, listener, backlog) == -1) {
 		error = errno;
 		fd_close(&listener->fd);
 		give_place(listeners, listener);
@@ -260,11 +310,17 @@ struct listener *listener_open(
 	return listener;
 }
 
+void listener_close(struct listeners *listeners, struct listener *listener)
+{
+	leave_port(listeners, listener);
+	fd_close(&listener->fd);
+}
+
 void listener_free(struct listeners *listeners, struct listener *listener)
 {
 	if (listener->state == LISTENER_VACANT)
 		return;
-	fd_close(&listener->fd);
+	listener_close(listeners, listener);
 	unchain(listeners, listener);
 	if (listener->service_is_ours && listener->service != NULL) {
 		if (listener->service->kind->release != NULL)
@@ -277,40 +333,48 @@ void listener_free(struct listeners *listeners, struct listener *listener)
 
 /* ---- the configuration's ---- */
 
-/* Why an address of the configuration cannot be bound, in words. */
-static void say_bind_error(const struct config *config, struct diagnostics *d,
-    const struct listen_config *at, const char *reason)
+/* Reports an address that cannot be bound, with errno if it got as far: bound is what it stood for,
+ * else NULL. */
+static void cannot_listen(const struct config *config, const struct listen_config *at,
+    const struct address *bound, const char *reason, struct diagnostics *d)
 {
-	config_error(config, d, &at->at, "cannot listen on %s: %s%s", at->address.text, reason,
-	    errno == EACCES && at->address.port > 0 && at->address.port < 1024
-		? " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)"
-		: "");
+	const char *open = "", *text = "", *close = "", *advice = "";
+
+	if (bound != NULL && at->address.form == ADDRESS_NAME) {
+		open = " (";
+		text = bound->text;
+		close = ")";
+	}
+	if (bound != NULL && errno == EACCES && bound->port > 0 && bound->port < 1024)
+		advice = " (a port below 1024 wants root or CAP_NET_BIND_SERVICE)";
+	config_error(config, d, &at->at, "cannot listen on %s%s%s%s: %s%s", at->address.text, open,
+	    text, close, reason, advice);
 }
 
 static void open_configured(struct listeners *listeners, const struct config *config,
     const struct listen_config *wanted, int64_t now, struct diagnostics *d)
 {
 	struct address resolved[LISTENERS_OF_A_NAME];
-	const char *reason;
-	int count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
+	const char *reason = "no socket of that name was passed";
+	int count = -1;
 
-	errno = 0;
-	if (wanted->address.form == ADDRESS_FD) {
-		say_bind_error(config, d, wanted, "no socket of that name was passed");
-		return;
-	}
+	if (wanted->address.form != ADDRESS_FD)
+		count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
 	if (count == -1)
-		say_bind_error(config, d, wanted, reason);
+		cannot_listen(config, wanted, NULL, reason, d);
 	for (int i = 0; i < count; i++) {
-		struct listener *listener =
-		    listener_open(listeners, &resolved[i], (int)config->backlog, now);
+		struct listener *listener;
 
-		if (listener == NULL) {
-			say_bind_error(config, d, wanted,
-			    errno == ENFILE && listeners->count == listeners->capacity
-				? "more than max-listeners addresses"
-				: strerror(errno));
+		if (listeners->open >= (size_t)config->max_listeners) {
+			config_error(config, d, &wanted->at,
+			    "cannot listen on more than %lld addresses (max-listeners)",
+			    (long long)config->max_listeners);
 			return;
+		}
+		listener = listener_open(listeners, &resolved[i], (int)config->backlog, now);
+		if (listener == NULL) {
+			cannot_listen(config, wanted, &resolved[i], strerror(errno), d);
+			continue;
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
 		listener->service = wanted->service;
@@ -323,6 +387,7 @@ int listeners_open(
 	int before = d->errors;
 
 	listeners->patient = true;
+	/* All of them, also after errors: what is wrong is to be seen in one run. */
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
 		open_configured(listeners, config, at, now, d);
 	listeners->patient = false;
@@ -356,9 +421,16 @@ void listeners_close(struct listeners *listeners)
 		listener_unlink(&listeners->all[i]);
 		listener_free(listeners, &listeners->all[i]);
 	}
+	arrivals_close(&listeners->arrivals);
 	free(listeners->all);
 	free(listeners->hashed);
+	free(listeners->uses);
 	*listeners = (struct listeners){0};
+}
+
+void listeners_detach(struct listeners *listeners)
+{
+	arrivals_close(&listeners->arrivals);
 }
 
 /* ---- who has a copy, and what they counted ---- */

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "address.h"
+#include "arrivals.h"
 #include "closing.h"
 #include "config.h"
 #include "diagnostics.h"
@@ -65,6 +66,9 @@ struct listener {
 	struct closing closing;
 	uint64_t holders[SCOREBOARD_SLOTS / 64]; /* which workers have a copy, by slot */
 	struct tally past; /* of workers that are gone, and of what was cut in its queue */
+	bool counted; /* its SYNs are, */
+	uint64_t arrivals_before; /* beginning with this number of its port, */
+	uint32_t mixed_before; /* as long as no other listener shares the port */
 
 	/* ports.c's own. */
 	int64_t ttl_ends; /* ms; CLOCK_NEVER: no ttl */
@@ -81,6 +85,12 @@ struct listener {
 	struct listener *next_vacant;
 };
 
+/* Who listens on a port number, at whatever address. */
+struct port_use {
+	uint32_t listeners; /* now */
+	uint32_t mixed; /* how often there came to be more than one */
+};
+
 /* Every place. The pointers stay as they are from listeners_init to listeners_close. */
 struct listeners {
 	struct listener *all;
@@ -91,6 +101,8 @@ struct listeners {
 	struct listener *vacant;
 	struct listener **hashed; /* by text; LISTENERS_HASH of them */
 	struct scoreboard *scoreboard;
+	struct arrivals arrivals;
+	struct port_use *uses; /* by port */
 	uint64_t living[SCOREBOARD_SLOTS / 64]; /* which workers count, by slot */
 };
 
@@ -117,6 +129,9 @@ void listeners_close(struct listeners *listeners);
 struct listener *listener_open(
     struct listeners *listeners, const struct address *address, int backlog, int64_t now);
 
+/* Closes its descriptor. It was released. */
+void listener_close(struct listeners *listeners, struct listener *listener);
+
 /* Gives a place back: its descriptor is closed, its own service released and freed. */
 void listener_free(struct listeners *listeners, struct listener *listener);
 
@@ -141,6 +156,16 @@ bool listener_held_by(const struct listener *listener, unsigned slot);
  */
 void listener_tally(
     const struct listeners *listeners, const struct listener *listener, struct tally *out);
+
+/*
+ * Whether it is certain that no handshake is under way on a listener that is gated and whose queue
+ * is empty. False says nothing.
+ */
+bool listener_has_none_under_way(
+    const struct listeners *listeners, const struct listener *listener);
+
+/* In a child: closes what is the master's, but for the listeners' own descriptors. */
+void listeners_detach(struct listeners *listeners);
 
 /* A worker is born in that slot and has a copy of every listener that is OPEN or CLOSING. */
 void listeners_born(struct listeners *listeners, unsigned slot);

@@ -184,14 +184,18 @@ static void say_what_happened(struct master *master)
 {
 	const struct pool_totals *totals = &master->pool.totals;
 
-	if (totals->restarts + totals->watchdog_kills + totals->fork_failures + totals->lost == 0)
+	if (totals->restarts + totals->watchdog_kills + totals->fork_failures + totals->lost +
+		totals->refused ==
+	    0)
 		return;
 	log_write(&master->log, LOG_NOTICE,
 	    "before that: %llu workers replaced after they died, %llu of them killed by the "
 	    "watchdog, "
-	    "%llu failed starts, %llu connections lost or cut in mid-answer",
+	    "%llu failed starts, %llu connections lost or cut in mid-answer, %llu refused for want "
+	    "of a descriptor",
 	    (unsigned long long)totals->restarts, (unsigned long long)totals->watchdog_kills,
-	    (unsigned long long)totals->fork_failures, (unsigned long long)totals->lost);
+	    (unsigned long long)totals->fork_failures, (unsigned long long)totals->lost,
+	    (unsigned long long)totals->refused);
 }
 
 /* What the stop did, for people: true to the numbers, and short when nothing went wrong. */

@@ -317,6 +317,7 @@ static void be_worker(
 		_exit(STATUS_USAGE);
 	}
 	system_wake_on_parent_death();
+	listeners_detach(pool->listeners);
 	handover.listeners_count = hand_over(pool, &listeners);
 	handover.listeners = listeners;
 	_exit(worker_run(&handover));
@@ -508,6 +509,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
+	totals->refused += at_most(slot_read(&numbers->refused), slot_read(&numbers->pauses));
 	totals->queued += at_most(slot_read(&numbers->queued), accepted);
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);

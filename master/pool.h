@@ -67,6 +67,7 @@ struct pool_totals {
 	uint64_t accepted, requests;
 	uint64_t
 	    lost; /* connections that died with their worker, or by a deadline, before a stop */
+	uint64_t refused; /* connections that no worker had a descriptor for */
 	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 

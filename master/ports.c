@@ -16,8 +16,9 @@
 #include "system.h"
 
 #define FINISH_LOOK_MS 20 /* between looks at connections that are finished */
-#define NUDGE_MS 50 /* until the workers are told of a queue that does not empty, again and again  \
-		     */
+#define NUDGE_MS                                                                                   \
+	50 /* until the workers are told of a queue that does not empty, again and again           \
+	    */
 #define NEAREST_MAX 3
 
 const char *port_fault_word(enum port_fault fault)
@@ -339,6 +340,7 @@ int ports_cancel(struct ports *ports, struct listener *listener, int64_t now)
 	if (closing_cancel(&listener->closing, (int)ports->config->backlog) == -1)
 		return -1;
 	list_remove(&ports->closing, listener);
+	listener->counted = false; /* the filter that counts went with the gate */
 	listener->grace_ends = CLOCK_NEVER;
 	listener_set_state(ports->listeners, listener, LISTENER_OPEN);
 	log_write(ports->log, LOG_INFO, "%s: not closed after all", listener->text);
@@ -450,8 +452,11 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 
 	if (before != CLOSING_RELEASED && is_overdue(ports, listener, now))
 		force(ports, listener, now);
-	else
+	else {
+		closing->none_under_way = before == CLOSING_GATED &&
+		    listener_has_none_under_way(ports->listeners, listener);
 		*next = clock_earlier(*next, closing_step(closing, &ports->census, now));
+	}
 	if (closing->state >= CLOSING_GATED && before < CLOSING_GATED)
 		log_write(ports->log, LOG_INFO, "%s: gate: %s", listener->text,
 		    gate_way_name(closing->way));
@@ -508,7 +513,7 @@ static void step_finishing(struct ports *ports, struct listener *listener, int64
 	if (listener_held(listener))
 		return;
 	/* Our copy outlives those of the workers: their death must not reset the queue. */
-	fd_close(&listener->fd);
+	listener_close(ports->listeners, listener);
 	if (receipt.open > 0)
 		return;
 	list_remove(&ports->finishing, listener);

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,16 @@
 
 #define CONNECTIONS_AUTO 4096
 #define CONNECTIONS_LEAST 16
+
+static void list_groups(struct privilege *privilege)
+{
+	privilege->groups[0] = privilege->gid;
+	privilege->groups_count = privilege->alone ? 1 : PRIVILEGE_GROUPS;
+	if (!privilege->alone &&
+	    getgrouplist(
+		privilege->user, privilege->gid, privilege->groups, &privilege->groups_count) == -1)
+		privilege->groups_count = PRIVILEGE_GROUPS;
+}
 
 int privilege_resolve(
     struct privilege *privilege, const struct config *config, char *why, size_t size)
@@ -52,8 +61,10 @@ int privilege_resolve(
 		privilege->alone = true;
 	}
 	privilege->change = geteuid() == 0;
-	if (privilege->change)
+	if (privilege->change) {
+		list_groups(privilege);
 		return 0;
+	}
 	if (config->user != NULL && privilege->uid != geteuid()) {
 		snprintf(
 		    why, size, "user \"%s\": only root can run its workers as somebody else", name);
@@ -123,23 +134,18 @@ static int pose(uid_t uid, gid_t gid, size_t count, const gid_t *groups)
 
 bool privilege_can_enter(const struct privilege *privilege, int folder)
 {
-	gid_t own[NGROUPS_MAX > 1024 ? 1024 : NGROUPS_MAX], theirs[1024];
-	int own_count, theirs_count = 1024;
+	gid_t own[PRIVILEGE_GROUPS];
 	gid_t own_gid = getegid();
+	int own_count;
 	bool can;
 
 	if (!privilege->change || privilege->uid == 0)
 		return faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
-	own_count = getgroups(sizeof own / sizeof own[0], own);
+	own_count = getgroups(PRIVILEGE_GROUPS, own);
 	if (own_count == -1)
 		return false;
-	if (privilege->alone) {
-		theirs[0] = privilege->gid;
-		theirs_count = 1;
-	} else if (getgrouplist(privilege->user, privilege->gid, theirs, &theirs_count) == -1) {
-		theirs_count = 1024;
-	}
-	can = pose(privilege->uid, privilege->gid, (size_t)theirs_count, theirs) == 0 &&
+	can = pose(privilege->uid, privilege->gid, (size_t)privilege->groups_count,
+		  privilege->groups) == 0 &&
 	    faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
 	/* A master that is not itself again could not go on as what it is. */
 	if (pose(0, own_gid, (size_t)own_count, own) == -1)

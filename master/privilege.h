@@ -14,12 +14,17 @@
 
 #include "config.h"
 
+#define PRIVILEGE_GROUPS 256
+
 struct privilege {
 	bool change; /* false: the workers stay who the master is */
 	bool alone; /* gid alone, without the user's other groups */
 	char user[64];
 	uid_t uid;
 	gid_t gid;
+	gid_t groups[PRIVILEGE_GROUPS]; /* of privilege_can_enter: gid and the others, or the first
+					 * of them */
+	int groups_count;
 };
 
 /* Finds out, in the master. Returns 0, or -1 with why. */

@@ -381,9 +381,85 @@ process_is_gone() {
 	[ "$ended" -eq 0 ]
 }
 
+# overlap STATUS FIRST SECOND: beside a server at FIRST, another one at SECOND with the same port starts (0) or says that it
+# is in use (1). Of both in one configuration check thinks the same.
+overlap() {
+	local first second
+	start run -w 1 -l "$2:0" echo
+	second=$3:${address##*:}
+	echo "listen $2:${address##*:} $second -> echo;" >overlap.conf
+	run -"$((2 * $1))" timeout 15 "$lastcall" check -c overlap.conf
+	[ "$1" -eq 0 ] || [[ "$output" == *" overlaps with "* ]]
+	if [ "$1" -eq 0 ]; then
+		first=$server
+		start run -w 1 -l "$second" echo
+		stop_server
+		server=$first
+	else
+		run -1 timeout 15 "$lastcall" run -w 1 -l "$second" echo
+		[[ "$output" == *"cannot listen on $second: Address already in use"* ]]
+	fi
+	stop_server
+}
+
+@test "what check calls an overlap of two addresses is one to the kernel, and nothing else is" {
+	overlap 1 '*' 127.0.0.1
+	overlap 1 127.0.0.1 '*'
+	overlap 1 '*' 0.0.0.0
+	overlap 1 0.0.0.0 127.0.0.1
+	overlap 0 127.0.0.1 127.0.0.2
+	[ -e /proc/net/if_inet6 ] || skip "the rest wants IPv6"
+	overlap 1 '*' '[::1]'
+	overlap 1 '*' '[::]'
+	overlap 1 '[::]' '[::1]'
+	overlap 0 '[::]' 0.0.0.0
+	overlap 0 '[::]' 127.0.0.1
+	overlap 0 0.0.0.0 '[::1]'
+}
+
 @test "an address that is not ours is a clear error that names it, and nothing is left" {
 	fails_cleanly '192.0.2.1:0: Cannot assign requested address' 192.0.2.1:0
 	fails_cleanly '[2001:db8::1]:0: Cannot assign requested address' '[2001:db8::1]:0'
+}
+
+# under TEXT: the caret below it.
+under() {
+	printf '^'
+	printf '%*s' $((${#1} - 1)) '' | tr ' ' '~'
+}
+
+@test "all addresses that cannot be bound are named in one run, at their places in the file, and nothing is left" {
+	local before name why nobody=no-such-host.invalid:0
+	start run -w 1 -l 127.0.0.1:0 echo
+	before=$(running)
+	name=localhost:${address##*:}
+	printf '%s\n' 'listen 127.0.0.1:0 unix:first -> echo;' "listen 192.0.2.1:0 $address -> echo;" 'include more.conf;' >bad.conf
+	printf '%s\n' 'pid-file pid;' "  listen $name $nobody -> echo;" >more.conf
+	run -1 --separate-stderr timeout 60 "$lastcall" run -c bad.conf -l 198.51.100.1:0 echo
+	# What the resolver says differs from system to system.
+	why=$(sed -n "s/.*$nobody: //p" <<<"$stderr")
+	[ -n "$why" ]
+	diff - <(echo "$stderr") <<-END
+		bad.conf:2:8: error: cannot listen on 192.0.2.1:0: Cannot assign requested address
+		    2 | listen 192.0.2.1:0 $address -> echo;
+		      |        $(under 192.0.2.1:0)
+		bad.conf:2:20: error: cannot listen on $address: Address already in use
+		    2 | listen 192.0.2.1:0 $address -> echo;
+		      |                    $(under "$address")
+		more.conf:2:10: error: cannot listen on $name (127.0.0.1:${address##*:}): Address already in use
+		    2 |   listen $name $nobody -> echo;
+		      |          $(under "$name")
+		more.conf:2:$((11 + ${#name})): error: cannot listen on $nobody: $why
+		    2 |   listen $name $nobody -> echo;
+		      |           ${name//?/ }$(under $nobody)
+		lastcall: error: cannot listen on 198.51.100.1:0: Cannot assign requested address
+	END
+	[ -z "$output" ]
+	[ ! -e first ]
+	[ ! -e pid ]
+	[ "$(running)" = "$before" ]
+	stop_server
+	[ "$ended" -eq 0 ]
 }
 
 @test "a name that nobody knows is a clear error that names it, and nothing is left" {
@@ -767,7 +843,8 @@ into_full_disk() {
 }
 
 @test "what make install installs is whole: the samples are good, the manual names the prefix" {
-	make -s -C "$BATS_TEST_DIRNAME/.." install DESTDIR= PREFIX="$work/prefix" BUILD="$LASTCALL_BUILD" >/dev/null
+	# With the flags of make check: others would build the program anew, under the tests that run beside this one.
+	make -s -C "$BATS_TEST_DIRNAME/.." install DESTDIR= PREFIX="$work/prefix" BUILD="$LASTCALL_BUILD" WERROR=1 >/dev/null
 	for file in lastcall.conf minimal.conf; do
 		run -0 "$work/prefix/sbin/lastcall" check -c "$work/prefix/share/doc/lastcall/$file"
 	done

@@ -121,10 +121,22 @@ counts() {
 }
 
 @test "two listeners on one address are an error that names both" {
-	printf 'listen 8080 -> echo;\nlisten 127.0.0.1:8080 *:8080 -> echo;\n' >lastcall.conf
+	printf 'listen 8080 -> echo;\nlisten 127.0.0.1:8081 *:8080 -> echo;\n' >lastcall.conf
 	check 2
 	counts 1
 	grep -q '^lastcall.conf:2:23: error: .*at lastcall.conf:1:8$' <<<"$stderr"
+}
+
+@test "a listener on an address that is part of another's is an error that names both" {
+	printf 'listen *:80 -> echo;\nlisten 127.0.0.1:80 localhost:80 [::1]:80 [::1]:81 -> echo;\n' >lastcall.conf
+	check 2
+	[ "${stderr_lines[0]}" = 'lastcall.conf:2:8: error: address "127.0.0.1:80" overlaps with "*:80", which is already listened on, at lastcall.conf:1:8' ]
+	[ "${stderr_lines[1]}" = '    2 | listen 127.0.0.1:80 localhost:80 [::1]:80 [::1]:81 -> echo;' ]
+	[ "${stderr_lines[2]}" = '      |        ^~~~~~~~~~~~' ]
+	counts 3
+	# IPv6 addresses are bound without IPv4.
+	printf 'listen [::]:80 0.0.0.0:80 -> echo;\n' >lastcall.conf
+	check 0
 }
 
 @test "a configuration that is missing" {

@@ -15,8 +15,11 @@ common_setup() {
 	tools=$LASTCALL_BUILD/tools
 	# Not below bats's own folder, which only its owner may enter: workers run as nobody.
 	work=$(mktemp -d "${TMPDIR:-/tmp}/lastcall-test.XXXXXX")
-	mkdir "$work/site"
+	mkdir "$work/site" "$work/run"
 	chmod 755 "$work" "$work/site"
+	# Where a server has its endpoint for control unless its configuration says so: none that others have, too.
+	chmod 1777 "$work/run"
+	export LASTCALL_CONTROL=$work/run/default.sock
 	cd "$work" || return
 	printf 'hello, and welcome\n' >site/index.html
 	head -c 1000 /dev/zero | tr '\0' x >site/1k.txt

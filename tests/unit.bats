@@ -16,10 +16,13 @@ unit() {
 @test "addresses" { unit address_test; }
 @test "clients of control" { unit client_test; }
 @test "configuration" { unit config_test; }
+@test "lines of the control protocol" { unit control_line_test; }
 @test "corpora of the fuzzers" { unit corpus_test; }
 @test "dates" { unit date_test; }
 @test "diagnostics" { unit diagnostics_test; }
+@test "networks and ranges of ports" { unit network_test; }
 @test "paths" { unit path_test; }
+@test "policies of control endpoints" { unit policy_test; }
 @test "request heads" { unit request_test; }
 
 @test "no unit test is left out of this file" {

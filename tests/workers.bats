@@ -2,7 +2,8 @@
 # The supervision of workers: what becomes of the server when one of them dies, hangs, cannot be born, runs out of
 # something or goes wild. Each test is one promise. strace injects what cannot be provoked from outside.
 #
-# LASTCALL_CONNECTIONS is how many connections the tests of leaks make: 20000 in `make check`, more in `make soak`.
+# LASTCALL_CONNECTIONS is how many connections the tests of leaks make: 20000 in `make check`, a million in `make soak`, of
+# which that of descriptors makes 100000.
 
 # Each test is a subshell with its own variables; lists of pids are meant to be split.
 # shellcheck disable=SC2030,SC2031,SC2046,SC2086,SC2154
@@ -88,6 +89,45 @@ sockets() {
 # The kinds of descriptors that a process has, without the numbers of sockets and pipes.
 descriptors() {
 	find "/proc/$1/fd" -printf '%l\n' 2>/dev/null | sed 's/[0-9]\{1,\}/N/g' | sort
+}
+
+# The worker that holds a connection more than BASELINE sockets, in busy; another one in idle. who_holds BASELINE
+who_holds() {
+	local pid
+	for pid in $(workers); do
+		if [ "$(sockets "$pid")" -gt "$1" ]; then busy=$pid; else idle=$pid; fi
+	done
+}
+
+# can_spin: whether spin works here. The instruction that jumps to itself, of this machine.
+can_spin() {
+	case $(uname -m) in
+	x86_64) jump='\xeb\xfe' ;;
+	aarch64) jump='\x00\x00\x00\x14' ;;
+	riscv64) jump='\x6f\x00\x00\x00' ;;
+	*) return 1 ;;
+	esac
+	[ -e /proc/self/syscall ] && can_trace
+}
+
+# spin PID: puts it into an endless loop: its next instruction becomes a jump to itself, in its own copy of the page. Returns
+# when it has come round to it; on a very busy machine it may have met its end as well.
+spin() {
+	local at before
+	wait_until grep -q ' 0x[0-9a-f]*$' "/proc/$1/syscall" # it waits in a system call, and this is known
+	at=$(sed 's/.* //' "/proc/$1/syscall")
+	printf '%s\n' "$1" >>"$work/workers"
+	# shellcheck disable=SC2059
+	printf "$jump" | dd of="/proc/$1/mem" bs=1 seek=$((at)) conv=notrunc status=none
+	before=$(cpu "$1")
+	wait_until used_since "$1" $((before + 5))
+}
+
+# used_since PID N: it has used more than N hundredths of a second in all, or is gone.
+used_since() {
+	local used
+	used=$(cpu "$1" 2>/dev/null)
+	[ "${used:-$(($2 + 1))}" -gt "$2" ]
 }
 
 log_says() {
@@ -273,6 +313,53 @@ death_by() {
 	[ "$ended" -eq 0 ]
 }
 
+@test "a worker in an endless loop is ended by the watchdog, replaced and counted; the other one serves on" {
+	local busy idle baseline
+	can_spin || skip "wants to write into another process"
+	start_with 'watchdog 5s;'
+	baseline=$(sockets "$(workers | head -n 1)")
+	hold 6
+	who_holds "$baseline"
+	spin "$busy"
+	load_begin -c 20 -m close -t /1k.txt -e 1000 -d 60000
+	wait_until replaced 2 "$busy"
+	kill -TERM "$load_pid"
+	load_end
+	nothing_lost
+	[ "$(counted latency_max_ms)" -lt 1000 ]
+	workers | grep -qx "$idle"
+	log_counts "pid $busy\) has not beaten for [0-9.]+ s: the watchdog kills it" 1
+	log_counts "pid $busy\) was killed by signal 6 .*, 1 connections lost; starting another" 1
+	client -c 20 -m close -t /1k.txt -e 1000 -n 500
+	nothing_lost
+	release 6
+	stop_server
+	[ "$ended" -eq 0 ]
+	log_counts 'before that: 1 workers replaced after they died, 1 of them killed by the watchdog, 0 failed starts, 1 connections lost' 1
+}
+
+@test "TERM with a worker in an endless loop ends in order" {
+	local busy idle baseline
+	can_spin || skip "wants to write into another process"
+	start_with 'watchdog 4s; grace 20s;'
+	baseline=$(sockets "$(workers | head -n 1)")
+	hold 6
+	who_holds "$baseline"
+	printf 'GET /1k.txt HT' >&6
+	spin "$idle"
+	kill -TERM "$server"
+	wait_until port_is_free "${address##*:}"
+	wait_until log_says "pid $idle\) was killed by signal 6"
+	kill -0 "$busy"
+	printf 'TP/1.1\r\nHost: x\r\n\r\n' >&6
+	[[ "$(timeout 10 cat <&6)" == *"200 OK"*"Connection: close"*xxx ]]
+	release 6
+	end_server
+	[ "$ended" -eq 0 ]
+	[ "$(receipt_number cut)" -eq 0 ]
+	[ "$(receipt_number answered)" -eq 1 ]
+}
+
 @test "a worker that is stopped and goes on in time is kept, and serves" {
 	local before
 	start_with 'watchdog 10s;'
@@ -294,9 +381,7 @@ death_by() {
 	start_with 'watchdog 2s; grace 20s;'
 	baseline=$(sockets "$(workers | head -n 1)")
 	hold 6
-	for pid in $(workers); do
-		if [ "$(sockets "$pid")" -gt "$baseline" ]; then busy=$pid; else idle=$pid; fi
-	done
+	who_holds "$baseline"
 	printf 'GET /1k.txt HT' >&6
 	freeze "$idle"
 	kill -TERM "$server"
@@ -397,8 +482,10 @@ limit() {
 }
 
 @test "a worker without descriptors answers 503 after a moment, and serves again when it has some" {
-	local worker free before after
-	start_site -w 1
+	local worker free before after refused
+	start_conf "service site http { root site; access-log $work/access; }
+		workers 1;
+		listen 127.0.0.1:0 -> site;"
 	worker=$(workers)
 	free=$(free_descriptor "$worker")
 	load_begin -c 8 -m close -t /index.html -d 2000
@@ -410,6 +497,7 @@ limit() {
 	# One at a time, every 100 ms, and not in the first 500 ms; what is asked in the last moment is waited for.
 	[ "$(counted status_5xx)" -gt 8 ]
 	[ "$(counted status_5xx)" -le 40 ]
+	refused=$(counted status_5xx)
 	echo "the worker used $((after - before)) hundredths of a second in 2 s"
 	[ $((after - before)) -lt 60 ]
 	log_counts 'accept: Too many open files; trying again every 100 ms' 1
@@ -418,9 +506,13 @@ limit() {
 	client -c 8 -m close -t /1k.txt -e 1000 -n 200
 	nothing_lost
 	[ "$(counted status_5xx)" -le 8 ]
+	refused=$((refused + $(counted status_5xx)))
 	log_counts 'accept works again' 1
 	stop_server
 	[ "$ended" -eq 0 ]
+	# Each was counted; those that were let in and lacked a descriptor for the file are in the access log.
+	refused=$((refused - $(grep -c '" 503 ' access || :)))
+	log_counts "before that: 0 workers replaced .*, 0 connections lost or cut in mid-answer, $refused refused for want of a descriptor\$" 1
 }
 
 @test "a sibling without descriptors makes nobody wait, and nobody is refused" {
@@ -509,26 +601,26 @@ turned_after() {
 
 recycle() {
 	start_with 'max-requests 200; log-level info;'
-	client -c 60 -t /1k.txt -e 1000 "$@"
-	nothing_lost
-	wait_until worker_count_is 2
-	echo "$(grep -c retires "$log") were recycled"
-	log_has 'retires' 10
-	run ! log_says 'killed|exited|cannot'
+	load_begin -c 60 -d 60000 -t /1k.txt -e 1000 "$@"
+	# As many as it takes, however busy the machine is.
+	wait_until log_has 'retires' 10
 	stop_server
+	load_end
+	nothing_lost
+	run ! log_says 'killed|exited|cannot'
 	[ "$ended" -eq 0 ]
 }
 
 @test "recycling workers loses nothing: one request per connection" {
-	recycle -m close -d 2000 -n 20000
+	recycle -m close
 }
 
 @test "recycling workers loses nothing: keep-alive" {
-	recycle -m keep -d 2000
+	recycle -m keep
 }
 
 @test "recycling workers loses nothing: keep-alive with idle time" {
-	recycle -m idle -i 20 -d 2500
+	recycle -m idle -i 20
 }
 
 @test "a successor that cannot start does not end the worker that serves" {
@@ -675,7 +767,7 @@ queue_is() {
 }
 
 @test "no descriptor leaks, in master or worker, over many connections and 50 deaths" {
-	local pid before after
+	local pid before after connections=$((LASTCALL_CONNECTIONS < 100000 ? LASTCALL_CONNECTIONS : 100000))
 	start_site -w 25
 	serves
 	client -c 50 -m close -t /1k.txt -e 1000 -n 500
@@ -696,9 +788,9 @@ queue_is() {
 	serves
 	client -c 50 -m close -t /1k.txt -e 1000 -n 1000
 	before=$(for pid in "$server" $(workers); do wait_until settled "$pid"; descriptors "$pid"; done)
-	client -c 50 -m close -t /1k.txt -e 1000 -n "$LASTCALL_CONNECTIONS" -d 600000
+	client -c 50 -m close -t /1k.txt -e 1000 -n "$connections" -d 3600000
 	nothing_lost
-	[ "$(counted answered)" -eq "$LASTCALL_CONNECTIONS" ]
+	[ "$(counted answered)" -eq "$connections" ]
 	after=$(for pid in "$server" $(workers); do wait_until settled "$pid"; descriptors "$pid"; done)
 	diff <(echo "$before") <(echo "$after")
 	stop_server
@@ -718,11 +810,12 @@ resident() {
 	local pid before=() n=0 grown
 	[ -r /proc/self/smaps_rollup ] || skip "the kernel does not say how much is resident"
 	start_site
-	client -c 50 -m close -t /1k.txt -e 1000 -n $((LASTCALL_CONNECTIONS / 10)) -d 600000
+	client -c 50 -m close -t /1k.txt -e 1000 -n $((LASTCALL_CONNECTIONS / 10)) -d 3600000
 	nothing_lost
 	for pid in $(workers); do before+=("$(resident "$pid")"); done
-	client -c 50 -m close -t /1k.txt -e 1000 -n $((LASTCALL_CONNECTIONS * 9 / 10)) -d 600000
+	client -c 50 -m close -t /1k.txt -e 1000 -n $((LASTCALL_CONNECTIONS * 9 / 10)) -d 3600000
 	nothing_lost
+	[ "$(counted answered)" -eq $((LASTCALL_CONNECTIONS * 9 / 10)) ]
 	for pid in $(workers); do
 		grown=$(($(resident "$pid") - before[n]))
 		n=$((n + 1))

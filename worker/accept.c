@@ -266,6 +266,7 @@ static void answer_with_reserve(struct acceptor *acceptor)
 		gate_admit(fd);
 		service->refuse(fd);
 		fd_close(&fd);
+		slot_add(&acceptor->worker->self->refused, 1);
 	}
 	acceptor->worker->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }

@@ -245,5 +245,6 @@ void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 
 bool connection_draining(const struct connection *c)
 {
-	return c->worker->phase != PHASE_SERVING;
+	return c->worker->phase != PHASE_SERVING ||
+	    (closing_word(c->acceptor->word) & WORD_CLOSING) != 0;
 }

@@ -177,6 +177,47 @@ static void test_equal(void)
 	}
 }
 
+static void test_overlaps(void)
+{
+	static const struct {
+		const char *a, *b;
+		bool overlaps;
+	} pairs[] = {
+	    {"*:80", "127.0.0.1:80", true},
+	    {"*:80", "0.0.0.0:80", true},
+	    {"*:80", "[::]:80", true},
+	    {"*:80", "[::1]:80", true},
+	    {"*:80", "localhost:80", true},
+	    {"*:80", "127.0.0.1:81", false},
+	    {"*:0", "127.0.0.1:0", false},
+	    {"*:80", "unix:/a", false},
+	    {"*:80", "fd:a", false},
+	    {"0.0.0.0:80", "127.0.0.1:80", true},
+	    {"0.0.0.0:80", "[::]:80", false},
+	    {"0.0.0.0:80", "[::1]:80", false},
+	    {"0.0.0.0:80", "localhost:80", false},
+	    {"[::]:80", "[::1]:80", true},
+	    {"[::]:80", "127.0.0.1:80", false},
+	    {"[::1]:80", "127.0.0.1:80", false},
+	    {"127.0.0.1:80", "127.0.0.2:80", false},
+	    {"unix:/a", "unix:/b", false},
+	    {"fd:a", "fd:b", false},
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
+		struct address a, b;
+		const char *why;
+
+		CHECK(address_parse(&a, pairs[i].a, &why) == 0, "%s", pairs[i].a);
+		CHECK(address_parse(&b, pairs[i].b, &why) == 0, "%s", pairs[i].b);
+		CHECK(address_overlaps(&a, &b) == pairs[i].overlaps, "%s and %s", pairs[i].a,
+		    pairs[i].b);
+		CHECK(address_overlaps(&b, &a) == pairs[i].overlaps, "%s and %s", pairs[i].b,
+		    pairs[i].a);
+		CHECK(!address_overlaps(&a, &a), "%s: the same is no overlap", pairs[i].a);
+	}
+}
+
 static void test_resolve(void)
 {
 	struct address address, out[8];
@@ -244,6 +285,7 @@ int main(void)
 	test_bad();
 	test_unix_paths();
 	test_equal();
+	test_overlaps();
 	test_resolve();
 	test_format();
 	return unit_end();

@@ -208,6 +208,20 @@ static const struct bad bads[] = {
 	"1:17: error: address \"x\": a port is missing, as in localhost:8080\n"},
     {"listen 80 -> echo;\nlisten *:80 -> echo;",
 	"2:8: error: address \"*:80\" is already listened on, at t.conf:1:8\n"},
+    {"listen 80 127.0.0.1:80 -> echo;",
+	"1:11: error: address \"127.0.0.1:80\" overlaps with \"80\", which is already listened on, "
+	"at t.conf:1:8\n"},
+    {"listen 127.0.0.1:80 -> echo;\nlisten *:80 -> echo;",
+	"2:8: error: address \"*:80\" overlaps with \"127.0.0.1:80\", which is already listened "
+	"on, "
+	"at t.conf:1:8\n"},
+    {"listen [::]:80 0.0.0.0:80 *:80 [::1]:80 127.0.0.1:80 127.0.0.1:81 -> echo;",
+	"1:27: error: address \"*:80\" overlaps with \"[::]:80\", which is already listened on, at "
+	"t.conf:1:8\n"
+	"1:32: error: address \"[::1]:80\" overlaps with \"[::]:80\", which is already "
+	"listened on, at t.conf:1:8\n"
+	"1:41: error: address \"127.0.0.1:80\" overlaps with \"0.0.0.0:80\", which is already "
+	"listened on, at t.conf:1:16\n"},
     {"listen unix:a unix:./a -> echo;",
 	"1:15: error: address \"unix:./a\" is already listened on, at t.conf:1:8\n"},
 
@@ -370,7 +384,7 @@ static void test_services(const char *folder)
 	char path[512];
 	struct config *config = load_good("listen 80 unix:a.sock\n  -> site; # defined below\n"
 					  "listen 81 -> echo; listen 82 83 -> echo;\n"
-					  "listen 127.0.0.1:80 :0 :0 -> http ./public;\n"
+					  "listen 127.0.0.1:84 :0 :0 -> http ./public;\n"
 					  "service site http { root sub; }\nservice all echo;");
 	const struct service_config *s;
 	const struct listen_config *l;
@@ -615,6 +629,9 @@ static void test_command_line(void)
 	    {"81", {NULL}, "lastcall: error: -l: address \"81\": a service is missing\n"},
 	    {"80", {"echo"},
 		"lastcall: error: -l: address \"80\" is already listened on, at t.conf:1:8\n"},
+	    {"[::1]:80", {"echo"},
+		"lastcall: error: -l: address \"[::1]:80\" overlaps with \"80\", which is "
+		"already listened on, at t.conf:1:8\n"},
 	    {"81", {"sit"},
 		"lastcall: error: -l: unknown service \"sit\"; did you mean \"site\"?\n"},
 	    {"81", {"site", "x"},

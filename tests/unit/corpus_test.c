@@ -9,6 +9,9 @@
 #define LLVMFuzzerTestOneInput fuzz_path
 #include "../fuzz/path_fuzz.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_control_line
+#include "../fuzz/control_line_fuzz.c"
+#undef LLVMFuzzerTestOneInput
 
 #include "unit.h"
 
@@ -68,5 +71,6 @@ int main(void)
 {
 	replay("request", fuzz_request);
 	replay("path", fuzz_path);
+	replay("control_line", fuzz_control_line);
 	return unit_end();
 }

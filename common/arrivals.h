@@ -1,0 +1,37 @@
+/*
+ * How many handshakes have begun on a port: a filter on each listening socket counts the SYNs that
+ * it lets through, in memory that the master reads without a system call.
+ *
+ * It spares the close of a port the question of gate_handshakes, which takes a millisecond: when as
+ * many connections came out of a port's queue as SYNs went in, no handshake is under way. A SYN
+ * that was sent twice, or a handshake that was given up, leaves a difference for ever; then that
+ * question is asked as before. The count is by port, so it says nothing of a port that two
+ * listeners share.
+ *
+ * Linux only, and only with the privilege for bpf(2); elsewhere nothing is counted.
+ */
+#ifndef LASTCALL_ARRIVALS_H
+#define LASTCALL_ARRIVALS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct arrivals {
+	int map, program; /* -1: nothing is counted */
+	const uint64_t *counts; /* by port */
+};
+
+/* Begins. Where it may not or cannot, nothing is counted; that is no error. */
+void arrivals_open(struct arrivals *arrivals);
+void arrivals_close(struct arrivals *arrivals);
+
+/*
+ * Has a socket's SYNs counted: one that is bound and does not listen yet, or those that came before
+ * would be missing. Returns false if they are not.
+ */
+bool arrivals_watch(const struct arrivals *arrivals, int fd);
+
+/* SYNs to a port since the beginning. */
+uint64_t arrivals_on(const struct arrivals *arrivals, unsigned port);
+
+#endif
