@@ -170,6 +170,9 @@ int private_start(
 		fd_close(&told[0]);
 		fd_close(&lifeline[1]);
 		setsid();
+		/* A client that is gone already must not end us between the folder and its removal.
+		 */
+		signal(SIGPIPE, SIG_IGN);
 		leave_streams();
 		_exit(serve(told[1], lifeline[0]));
 	}

@@ -321,13 +321,13 @@ begin_command() {
 
 @test "where no daemon is running a command gets one of its own, and nothing of it is left" {
 	unset LASTCALL_CONTROL
-	export XDG_RUNTIME_DIR=$work/run
+	export XDG_RUNTIME_DIR=$work/xdg
 	[ ! -e /run/lastcall/control.sock ] || [ "$(id -u)" -ne 0 ] || skip "a lastcall is running here"
 	run -0 --separate-stderr "$lastcall" lease :0 http ./site -- sh -c 'curl -fs "http://$LASTCALL_ADDR/"'
 	[ "$output" = "hello, and welcome" ]
 	[ -z "$stderr" ]
 	nothing_is_left
-	[ ! -e run ]
+	[ ! -e xdg ]
 	# Without a command there is no end to wait for.
 	run -1 --separate-stderr "$lastcall" lease :0 http ./site
 	[[ "$stderr" == "lastcall: error: lease: no lastcall is running at "* ]]
