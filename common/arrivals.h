@@ -3,10 +3,15 @@
  * it lets through, in memory that the master reads without a system call.
  *
  * It spares the close of a port the question of gate_handshakes, which takes a millisecond: when as
- * many connections came out of a port's queue as SYNs went in, no handshake is under way. A SYN
- * that was sent twice, or a handshake that was given up, leaves a difference for ever; then that
- * question is asked as before. The count is by port, so it says nothing of a port that two
+ * many connections were accepted as SYNs were let through, no handshake is under way. A SYN that
+ * was sent twice or came on an accepted connection, a handshake that was given up, a connection
+ * that its worker did not live to count: all of these only add to the side of the SYNs, so then
+ * that question is asked as before. The count is by port, so it says nothing of a port that two
  * listeners share.
+ *
+ * The one thing that could add to the other side is a connection made of a SYN cookie that was sent
+ * twice. A SYN that another processor is letting through just while the gate is set is counted
+ * within less than a microsecond; the counts are read later.
  *
  * Linux only, and only with the privilege for bpf(2); elsewhere nothing is counted.
  */

@@ -82,8 +82,19 @@ static bool is_sound(
 	if (message->type != CHANNEL_LISTEN)
 		return size == sizeof(struct head);
 	return size >= least && size - least == message->listen.words_size &&
-	    message->fds_count >= 1 &&
 	    (size == least || message->words[message->listen.words_size - 1] == '\0');
+}
+
+static int gone(void)
+{
+	errno = EPIPE;
+	return -1;
+}
+
+static int nonsense(void)
+{
+	errno = EPROTO;
+	return -1;
 }
 
 int channel_receive(int fd, struct channel_message *message, bool with_fds)
@@ -109,8 +120,10 @@ int channel_receive(int fd, struct channel_message *message, bool with_fds)
 	} while (got == -1 && errno == EINTR);
 	if (got == -1 && errno == EAGAIN)
 		return 0;
+	if (got <= 0)
+		return got == 0 ? gone() : -1;
 	if (got < (ssize_t)sizeof head)
-		return -1;
+		return nonsense();
 	message->type = head.type;
 	message->index = head.index;
 	if (with_fds)
@@ -119,5 +132,5 @@ int channel_receive(int fd, struct channel_message *message, bool with_fds)
 		return 1;
 	for (int i = 0; i < message->fds_count; i++)
 		fd_close(&message->fds[i]);
-	return -1;
+	return nonsense();
 }

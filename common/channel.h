@@ -47,7 +47,7 @@ struct channel_message {
 	char words[CHANNEL_WORDS_MAX]; /* LISTEN */
 	int fds[CHANNEL_FDS_MAX]; /* LISTEN: the listener's, then its service's. Owned by the
 				   * receiver */
-	int fds_count;
+	int fds_count; /* fewer than were sent, or none, at the receiver's limit of descriptors */
 };
 
 /* Sends one message. Returns 0, or -1 with errno (EAGAIN: the other side does not read; EPIPE: it
@@ -62,8 +62,8 @@ int channel_send_listen(int fd, const struct channel_message *message);
 
 /*
  * Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says
- * nonsense. Descriptors are taken only where `with_fds` says that they are wanted; else those that
- * are sent along are closed by the kernel.
+ * nonsense (errno EPROTO). Descriptors are taken only where `with_fds` says that they are wanted;
+ * else those that are sent along are closed by the kernel.
  */
 int channel_receive(int fd, struct channel_message *message, bool with_fds);
 

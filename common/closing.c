@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 
 #include "clock.h"
+#include "descriptor.h"
 #include "scoreboard.h"
+#include "system.h"
 
 #define FIRST_DRAIN_MS 20 /* at most, before the gate */
 #define QUIET_MS 300 /* without an arrival, where nothing counts handshakes */
@@ -159,6 +161,19 @@ void closing_saw_arrival(struct closing *closing, int64_t now)
 	closing->quiet_since = now;
 }
 
+/* Where nothing counts the queue: takes it and resets it, which closing it would do, too. */
+static int drop_queue(const struct closing *closing)
+{
+	int dropped = 0, fd;
+
+	while ((fd = system_accept(closing->fd, NULL, NULL)) >= 0 || errno == EINTR ||
+	    errno == ECONNABORTED) {
+		dropped += fd >= 0;
+		fd_close(&fd);
+	}
+	return dropped;
+}
+
 int closing_force(struct closing *closing)
 {
 	int queued;
@@ -166,6 +181,8 @@ int closing_force(struct closing *closing)
 	if (closing->state == CLOSING_RELEASED)
 		return 0;
 	queued = gate_queue(closing->fd, closing->kind);
+	if (queued < 0)
+		queued = drop_queue(closing);
 	release(closing, 0);
 	return queued > 0 ? queued : 0;
 }

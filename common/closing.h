@@ -80,8 +80,8 @@ void closing_saw_arrival(struct closing *closing, int64_t now);
 void closing_gate(struct closing *closing, int64_t now);
 
 /*
- * Gives up waiting: releases at once. Returns how many connections still waited in the queue (0 if
- * the system does not tell), which are reset by this and are the caller's to count as cut.
+ * Gives up waiting: releases at once. Returns how many connections still waited in the queue, which
+ * are reset by this and are the caller's to count as cut.
  */
 int closing_force(struct closing *closing);
 

@@ -251,11 +251,12 @@ static void hear_handshake(const struct netlink_header *header, void *to)
 {
 	const struct inet_answer *answer = (const void *)header;
 	struct gate_census *census = to;
-	struct gate_handshake *handshake = &census->all[census->count];
 
 	if (header->length < sizeof *answer)
 		return;
 	if (census->count < GATE_CENSUS_MAX) {
+		struct gate_handshake *handshake = &census->all[census->count];
+
 		handshake->family = answer->family;
 		handshake->port = answer->id.source_port;
 		memcpy(handshake->address, answer->id.source, sizeof handshake->address);

@@ -51,12 +51,13 @@ void slot_clear(struct slot *slot)
 
 void tally_add(struct tally *sum, const struct tally *tally)
 {
+	/* First: what became of those that are not open any more is there by then. */
+	slot_add(&sum->open, atomic_load_explicit(&tally->open, memory_order_acquire));
 	slot_add(&sum->accepted, slot_read(&tally->accepted));
 	slot_add(&sum->answered, slot_read(&tally->answered));
 	slot_add(&sum->queued, slot_read(&tally->queued));
 	slot_add(&sum->left, slot_read(&tally->left));
 	slot_add(&sum->cut, slot_read(&tally->cut));
-	slot_add(&sum->open, slot_read(&tally->open));
 }
 
 void tally_clear(struct tally *tally)

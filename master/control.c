@@ -155,10 +155,13 @@ void control_stopped(struct control *control, const struct receipt *receipt)
 
 void control_detach(struct control *control)
 {
-	for (struct control_client *at = control->clients; at != NULL; at = at->next)
+	/* Workers are not trusted with what clients said, a token among it. */
+	for (struct control_client *at = control->clients; at != NULL; at = at->next) {
 		fd_close(&at->watch.fd);
+		memset(at->in, 0, sizeof at->in);
+	}
 	for (size_t i = 0; i < control->endpoints_count; i++)
-		fd_close(&control->endpoints[i].watch.fd);
+		endpoint_detach(&control->endpoints[i]);
 }
 
 void control_close(struct control *control)

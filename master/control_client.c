@@ -20,6 +20,7 @@
 
 #define READS_MAX 4 /* calls of recv(2) in one go */
 #define REQUESTS_MAX 16 /* answered in one go */
+#define TURN_MS 20 /* or this is over */
 #define LOOK_MS 1000 /* how often one that waits and sends no more is looked at */
 
 void client_set_state(struct control_client *client, enum client_state state, int64_t now)
@@ -222,7 +223,7 @@ static void client_ready(struct watch *watch, unsigned events)
 		take(client, now);
 	/* Both directions are over, or an error waits: nothing that is said reaches it. */
 	if (events & LOOP_HANGUP && client->ended)
-		client->broken = pending(client) > 0 || client->state == CLIENT_WAITING;
+		client->broken |= pending(client) > 0 || client->state == CLIENT_WAITING;
 	client_queue(client);
 }
 
@@ -248,7 +249,8 @@ static bool answer(struct control_client *client, int64_t now)
 
 	while (may_go_on(client) &&
 	    (length = whole_line(client->in + at, client->in_length - at)) > 0) {
-		if (answered++ == REQUESTS_MAX)
+		/* However long one took, the others have their turn. */
+		if (answered++ == REQUESTS_MAX || (answered > 1 && clock_ms() - now >= TURN_MS))
 			break;
 		request_handle(client, client->in + at, length - 1, now);
 		at += length;

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,6 +104,12 @@ static void forget_token(struct control_endpoint *endpoint)
 		byte[i] = 0;
 	free(endpoint->token);
 	endpoint->token = NULL;
+}
+
+void endpoint_detach(struct control_endpoint *endpoint)
+{
+	fd_close(&endpoint->watch.fd);
+	forget_token(endpoint);
 }
 
 bool endpoint_knows(const struct control_endpoint *endpoint, const char *secret)
@@ -265,7 +273,7 @@ static void admit(
 	if (!policy_admits(&endpoint->policy, peer)) {
 		turn_away(fd, "policy", "allow-address does not have the address you come from");
 		control->refused++;
-	} else if (endpoint->clients >= most) {
+	} else if (endpoint->clients >= most || fd > endpoint->fd_most) {
 		turn_away(fd, "busy", "too many clients at this endpoint");
 	} else if (client_new(endpoint, fd, &owner, trusted) == NULL) {
 		log_write(control->log, LOG_WARNING, "control %s: cannot take a client: %s",
@@ -336,6 +344,7 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
     const struct control_config *config, char *why, size_t size)
 {
 	char reason[512];
+	struct rlimit limit;
 	int result;
 
 	*endpoint = (struct control_endpoint){
@@ -343,7 +352,11 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
 	    .config = config,
 	    .watch = {.fd = -1, .ready = endpoint_ready},
 	    .paused_until = CLOCK_NEVER,
+	    .fd_most = INT_MAX,
 	};
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+		endpoint->fd_most =
+		    (int)limit.rlim_cur - CONTROL_FDS_LEFT - (int)control->pool->capacity;
 	snprintf(endpoint->text, sizeof endpoint->text, "%s", config->address.text);
 	if (policy_init(&endpoint->policy, config) == -1) {
 		snprintf(why, size, "control %s: %s", endpoint->text, strerror(errno));

@@ -245,7 +245,8 @@ void line_put_number(struct line_out *out, const char *key, int64_t value)
 {
 	char text[24];
 
-	snprintf(text, sizeof text, "%lld", (long long)value);
+	/* What a worker scribbled into its numbers is no negative number. */
+	snprintf(text, sizeof text, "%lld", value < 0 ? (long long)INT64_MAX : (long long)value);
 	line_put_word(out, key, text);
 }
 

@@ -17,6 +17,7 @@
 
 #define CONTROL_CLIENTS_MAX 1024 /* of one endpoint; another is told that it is busy */
 #define CONTROL_CLIENTS_RESERVED 16 /* more of them for the daemon's own user and root */
+#define CONTROL_FDS_LEFT 64 /* that clients never take, beside a worker's and a listener's each */
 #define CONTROL_SLOW_MS 5000 /* for a whole line to come, and for what was said to be taken */
 #define CONTROL_PENDING_MAX 16384 /* bytes that are not taken; then no request is read */
 
@@ -36,6 +37,7 @@ struct control_endpoint {
 	struct path_socket *path; /* of a Unix socket; its descriptor is watch's */
 	char text[ADDRESS_TEXT]; /* what it is bound to */
 	size_t clients;
+	int fd_most; /* of a client's descriptor: those above are for workers and listeners */
 	int64_t paused_until; /* ms: accept ran out of something; CLOCK_NEVER: it did not */
 	unsigned last_port; /* that was chosen for port 0 */
 };
@@ -47,6 +49,9 @@ struct control_endpoint {
 int endpoint_open(struct control_endpoint *endpoint, struct control *control,
     const struct control_config *config, char *why, size_t size);
 void endpoint_close(struct control_endpoint *endpoint);
+
+/* In a child: closes its copy, and wipes the token. */
+void endpoint_detach(struct control_endpoint *endpoint);
 
 /* Accepts again after a pause. Returns when to call again. */
 int64_t endpoint_step(struct control_endpoint *endpoint, int64_t now);

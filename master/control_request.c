@@ -14,7 +14,7 @@
 #include "gate.h"
 #include "handover.h"
 
-#define PORTS_TRIED 4096 /* of allow-ports, for one request for port 0 */
+#define PORTS_TRIED 32 /* of allow-ports that others may have, for one request for port 0 */
 
 /* One request that was read. */
 struct request {
@@ -144,6 +144,25 @@ static int read_address(
 	return result;
 }
 
+/* Names the one that may be meant, to whoever may know of them all. */
+static void unknown_service(struct control_client *client, const char *name)
+{
+	const char *names[CONFIG_SERVICES_MAX + 32], *near = NULL;
+	size_t count = 0;
+
+	for (const struct service_config *at = client->control->config->services;
+	     at != NULL && count < CONFIG_SERVICES_MAX; at = at->next)
+		names[count++] = at->name;
+	for (size_t i = 0; service_kinds[i] != NULL && i < 31; i++)
+		names[count++] = service_kinds[i]->name;
+	names[count] = NULL;
+	if (client->trusted)
+		near = diagnostics_nearest(name, names);
+	client_error(client, "unknown-service", "there is no service \"%.80s\"%s%s%s", name,
+	    near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+	    near != NULL ? "\"?" : "");
+}
+
 /* Finds the service. Returns 0, or -1 with the error told. */
 static int find_service(
     struct control_client *client, const struct request *request, struct wish *wish)
@@ -157,7 +176,7 @@ static int find_service(
 		wish->kind = service_kind_find(name);
 	if (wish->named == NULL && wish->kind == NULL &&
 	    (client->trusted || policy_names(&client->endpoint->policy, name))) {
-		client_error(client, "unknown-service", "there is no service %.80s", name);
+		unknown_service(client, name);
 		return -1;
 	}
 	if (wish->named != NULL && wish->count > 0) {
@@ -169,7 +188,7 @@ static int find_service(
 	return 0;
 }
 
-/* How many ports of this endpoint are open. */
+/* How many ports of this endpoint there are, with those that still have connections. */
 static size_t count_open(const struct control_client *client)
 {
 	const struct listeners *listeners = client->control->ports->listeners;
@@ -178,7 +197,7 @@ static size_t count_open(const struct control_client *client)
 	if (client->endpoint->config->max_leases == DIRECTIVE_AUTO)
 		return 0; /* nobody asks */
 	for (size_t i = 0; i < listeners->count; i++)
-		if (listeners->all[i].state == LISTENER_OPEN &&
+		if (listeners->all[i].state != LISTENER_VACANT &&
 		    listeners->all[i].owner.endpoint == client->owner.endpoint)
 			count++;
 	return count;
@@ -227,28 +246,46 @@ static void set_port(struct address *address, unsigned port)
 		address->socket.in6.sin6_port = htons((in_port_t)port);
 }
 
-/* Opens one of the ports that allow-ports has, each in turn. Returns as open_one. */
+/* The port of allow-ports that is next behind another, round and round. */
+static unsigned next_port(const struct policy *policy, unsigned after)
+{
+	unsigned port = policy_port(policy, after);
+
+	return port != 0 ? port : policy_port(policy, 0);
+}
+
+/*
+ * Opens one of the ports that allow-ports has, each in turn. One that we listen on, at whatever
+ * address, is not even tried, and the next request goes on behind the last one. Returns as
+ * open_one.
+ */
 static const char *open_allowed(struct control_client *client, const struct request *request,
     struct wish *wish, bool lease, struct listener **out, char *why, size_t size)
 {
 	struct control_endpoint *endpoint = client->endpoint;
-	unsigned port = policy_port(&endpoint->policy, endpoint->last_port);
-	unsigned first = port != 0 ? port : policy_port(&endpoint->policy, 0);
-	const char *code = "in-use";
+	const struct listeners *listeners = client->control->ports->listeners;
+	unsigned first = next_port(&endpoint->policy, endpoint->last_port), port = first;
+	int tries = 0;
 
-	for (int tries = 0; tries < PORTS_TRIED; tries++) {
-		if (port == 0)
-			port = policy_port(&endpoint->policy, 0);
-		endpoint->last_port = port;
-		set_port(&wish->address, port);
-		code = open_one(client, request, wish, lease, out, why, size);
-		if (code == NULL || (strcmp(code, "in-use") != 0 && strcmp(code, "closing") != 0))
-			return code;
-		port = policy_port(&endpoint->policy, port);
-		if (port == first || (port == 0 && first == policy_port(&endpoint->policy, 0)))
-			break;
-	}
-	snprintf(why, size, "no port of allow-ports is free at that address");
+	do {
+		if (!listeners_use_port(listeners, port)) {
+			const char *code;
+
+			set_port(&wish->address, port);
+			code = open_one(client, request, wish, lease, out, why, size);
+			endpoint->last_port = port;
+			if (code == NULL ||
+			    (strcmp(code, "in-use") != 0 && strcmp(code, "closing") != 0))
+				return code;
+			if (++tries == PORTS_TRIED)
+				break;
+		}
+		port = next_port(&endpoint->policy, port);
+	} while (port != first);
+	snprintf(why, size,
+	    tries == PORTS_TRIED
+		? "others have the ports of allow-ports that were tried; ask again for the next"
+		: "no port of allow-ports is free at that address");
 	return "in-use";
 }
 
@@ -312,19 +349,12 @@ static void request_lease(struct control_client *client, const struct request *r
 void request_lease_told(struct port_holder *holder, const struct listener *listener,
     enum close_reason reason, const struct receipt *receipt)
 {
-	static const char *const reasons[] = {
-	    [CLOSE_ASKED] = "close",
-	    [CLOSE_TTL] = "ttl",
-	    [CLOSE_HEARTBEAT] = "heartbeat",
-	    [CLOSE_HOLDER] = "close",
-	    [CLOSE_STOP] = "stop",
-	};
 	struct control_client *client = container_of(holder, struct control_client, holder);
 	struct line_out line = {.length = 0};
 
 	line_put_word(&line, "", "closed");
 	line_put_word(&line, "", listener->text);
-	line_put_word(&line, "reason=", reasons[reason]);
+	line_put_word(&line, "reason=", close_reason_word(reason));
 	control_put_receipt(&line, receipt);
 	client_tell(client, &line);
 }

@@ -17,6 +17,8 @@
 #include "remote.h"
 #include "signals.h"
 
+#define RELEASE_MS 60000 /* a close is bounded by the server's grace, 30 s by default */
+
 /* As shells, env(1) and timeout(1) have it. */
 enum {
 	STATUS_LASTCALL = 125, /* the command was not started, for lastcall could not */
@@ -37,6 +39,7 @@ struct lease {
 	struct client client;
 	char address[CLIENT_LINE_MAX]; /* as the server calls it */
 	int signals; /* the descriptor */
+	int64_t release_by; /* ms: RELEASING is given up */
 	bool reads_input; /* end of standard input ends it */
 	int64_t next_ping; /* CLOCK_NEVER: no heartbeat is asked for */
 	unsigned owed; /* answers to pings */
@@ -201,6 +204,8 @@ static void turn(struct lease *lease)
 
 	if (talks && lease->next_ping != CLOCK_NEVER)
 		left = lease->next_ping > now ? lease->next_ping - now : 0;
+	if (lease->state == LEASE_RELEASING)
+		left = lease->release_by > now ? lease->release_by - now : 0;
 	if (poll(waiting, COUNT(waiting), left > 60000 ? 60000 : (int)left) == -1)
 		waiting[1].revents = waiting[2].revents = 0;
 	signals_clear();
@@ -311,8 +316,16 @@ static void give_back(struct lease *lease)
 	request_word(&request, "close");
 	request_word(&request, lease->address);
 	ask(lease, &request);
-	while (lease->state == LEASE_RELEASING && !lease->asked_to_end)
+	lease->release_by = clock_ms() + RELEASE_MS;
+	while (lease->state == LEASE_RELEASING && !lease->asked_to_end &&
+	    clock_ms() < lease->release_by)
 		turn(lease);
+	/* The end of the connection releases the port, when the server turns to it again. */
+	if (lease->state == LEASE_RELEASING && !lease->asked_to_end)
+		fprintf(stderr,
+		    "lastcall: warning: lease: the server does not answer; %s is left "
+		    "to it\n",
+		    lease->address);
 }
 
 /* What a lease without a command comes to. */
@@ -339,8 +352,7 @@ static int serve(struct lease *lease, const struct address *address)
 		status = remote_error(lease->command, "%s", strerror(errno));
 		return lease->options->program != NULL ? STATUS_LASTCALL : status;
 	}
-	if (signals.hangup.sa_handler == SIG_IGN)
-		signal(SIGHUP, SIG_IGN);
+	program_signals_restore(&signals);
 	status =
 	    lease->options->program != NULL ? run_program(lease, &port, &signals) : hold(lease);
 	give_back(lease);

@@ -188,6 +188,16 @@ void listener_set_state(
 	listener->state = state;
 }
 
+bool listeners_have_room(const struct listeners *listeners)
+{
+	return listeners->vacant != NULL || listeners->count < listeners->capacity;
+}
+
+bool listeners_use_port(const struct listeners *listeners, unsigned port)
+{
+	return listeners->uses[port].listeners > 0;
+}
+
 static struct listener *take_place(struct listeners *listeners)
 {
 	struct listener *listener = listeners->vacant;
@@ -445,6 +455,7 @@ void listeners_born(struct listeners *listeners, unsigned slot)
 void listeners_dead(struct listeners *listeners, unsigned slot, uint64_t most)
 {
 	set_bit(listeners->living, slot, false);
+	listeners->let_go = true;
 	for (size_t i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->all[i];
 		struct tally *tally = scoreboard_tally(listeners->scoreboard, slot, i);

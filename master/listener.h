@@ -73,7 +73,8 @@ struct listener {
 	/* ports.c's own. */
 	int64_t ttl_ends; /* ms; CLOCK_NEVER: no ttl */
 	int64_t grace_ends; /* ms: what is open then is cut; CLOCK_NEVER */
-	int64_t released; /* ms: when it was */
+	int64_t released; /* ms: when it was; 0: not yet */
+	bool told; /* whoever waited for that was told */
 	int why_closed; /* enum close_reason */
 	int64_t nudge_at; /* ms: when the workers are told to look at its queue */
 	bool cut; /* its connections were told to end */
@@ -97,6 +98,7 @@ struct listeners {
 	size_t capacity; /* places */
 	size_t count; /* places used so far: no listener beyond */
 	size_t open; /* LISTENER_OPEN */
+	bool let_go; /* a worker has closed a copy since ports.c looked */
 	bool patient; /* it starts: waits for another server that is looking at the same path */
 	struct listener *vacant;
 	struct listener **hashed; /* by text; LISTENERS_HASH of them */
@@ -105,6 +107,10 @@ struct listeners {
 	struct port_use *uses; /* by port */
 	uint64_t living[SCOREBOARD_SLOTS / 64]; /* which workers count, by slot */
 };
+
+/* Whether there is a vacant place; and whether one listens on a port, at whatever address. */
+bool listeners_have_room(const struct listeners *listeners);
+bool listeners_use_port(const struct listeners *listeners, unsigned port);
 
 /* Makes the places. Returns 0, or -1 with errno ENOMEM. */
 int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard);

@@ -454,8 +454,8 @@ static int64_t listeners_wanted(const struct config *config)
 	if (config->max_listeners != DIRECTIVE_AUTO)
 		return config->max_listeners;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
-	    limit.rlim_max / 4 < (rlim_t)wanted)
-		wanted = (int64_t)limit.rlim_max / 4;
+	    limit.rlim_max / 16 < (rlim_t)wanted)
+		wanted = (int64_t)limit.rlim_max / 16;
 	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
 		wanted++;
 	return wanted < SCOREBOARD_LISTENERS ? wanted : SCOREBOARD_LISTENERS;
@@ -470,11 +470,12 @@ static size_t places_wanted(const struct config *config)
 	return places < SCOREBOARD_LISTENERS ? places : SCOREBOARD_LISTENERS;
 }
 
-/* How many descriptors are open beside the connections: listeners, what services open, the pool's,
- * clients of the control endpoint, and a few more. */
+/* How many descriptors are open beside the connections: listeners, each perhaps with a folder of
+ * its own, what services open, the pool's, and a few more. Clients of control are the master's
+ * alone, which has room for them where a worker has its connections. */
 static size_t descriptors_wanted(const struct config *config, size_t workers)
 {
-	size_t count = pool_capacity(workers) * 3 + (size_t)config->max_listeners + 64;
+	size_t count = pool_capacity(workers) * 3 + (size_t)config->max_listeners * 2 + 64;
 
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
 		count += 2; /* a folder and a log */

@@ -266,7 +266,12 @@ static size_t hand_over(const struct pool *pool, struct handover_listener **out)
 		struct listener *listener = &listeners->all[i];
 
 		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING) {
+			const struct service_kind *kind =
+			    listener->service_is_ours ? listener->service->kind : NULL;
+
 			fd_close(&listener->fd);
+			if (kind != NULL && kind->release != NULL)
+				kind->release(listener->service->options);
 			continue;
 		}
 		(*out)[count++] = (struct handover_listener){
@@ -457,6 +462,7 @@ static void heed(
 		const struct listener *listener = &pool->listeners->all[message->index];
 
 		listener_hold(&pool->listeners->all[message->index], slot, false);
+		pool->listeners->let_go = true;
 		if (listener->state == LISTENER_OPEN && worker->state == WORKER_SERVING) {
 			/* Nobody told it to: the words were scribbled over. It serves nobody any
 			 * more. */
@@ -464,6 +470,8 @@ static void heed(
 			    "worker %u (pid %ld) let a listener go that is open: replacing it",
 			    slot, (long)worker->pid);
 			wants_successor(pool, worker);
+		} else if (listener->state == LISTENER_OPEN && worker->state == WORKER_STARTING) {
+			worker->behind = true; /* it could not take it; it is given it again */
 		}
 	}
 }
@@ -480,8 +488,17 @@ static void channel_ready(struct watch *watch, unsigned events)
 		if (got == 1)
 			heed(worker->pool, worker, &message);
 	}
-	if (got == -1) /* it is gone or talks nonsense: its death, or the watchdog, decides */
-		loop_watch(worker->pool->loop, watch, 0);
+	if (got == 1 || got == 0)
+		return;
+	/* It is gone, or talks nonsense; what it would say from here on could not be believed, and
+	 * without it its copies would be held for ever. */
+	loop_watch(worker->pool->loop, watch, 0);
+	if (errno != EPROTO)
+		return;
+	log_write(worker->pool->log, LOG_ERROR,
+	    "worker %u (pid %ld) talks nonsense on its channel: killing it",
+	    slot_of(worker->pool, worker), (long)worker->pid);
+	kill(worker->pid, SIGKILL);
 }
 
 /* ---- death ---- */

@@ -19,6 +19,8 @@
 #define NUDGE_MS                                                                                   \
 	50 /* until the workers are told of a queue that does not empty, again and again           \
 	    */
+#define COUNT_MS 200 /* from the release to the receipt, for workers that have not let go */
+#define CUT_MS 1000 /* from the order to cut to the answer, whatever is still open */
 #define NEAREST_MAX 3
 
 const char *port_fault_word(enum port_fault fault)
@@ -38,27 +40,37 @@ const char *port_fault_word(enum port_fault fault)
 	return words[fault];
 }
 
-static const char *const reasons[] = {
-    [CLOSE_ASKED] = "close",
-    [CLOSE_TTL] = "ttl",
-    [CLOSE_HEARTBEAT] = "heartbeat",
-    [CLOSE_HOLDER] = "its lease ended",
-    [CLOSE_STOP] = "stop",
-};
+const char *close_reason_word(enum close_reason reason)
+{
+	static const char *const words[] = {
+	    [CLOSE_ASKED] = "close",
+	    [CLOSE_TTL] = "ttl",
+	    [CLOSE_HEARTBEAT] = "heartbeat",
+	    [CLOSE_HOLDER] = "close",
+	    [CLOSE_STOP] = "stop",
+	};
+
+	return words[reason];
+}
 
 /* ---- opening ---- */
 
 /* The listener of ours that has the port of an address that is in use, or NULL. */
 static const struct listener *holder_of(const struct ports *ports, const struct address *address)
 {
+	struct address theirs;
+	const char *why;
+
 	for (size_t i = 0; i < ports->listeners->count; i++) {
 		const struct listener *listener = &ports->listeners->all[i];
 
 		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING)
 			continue;
-		if (address->form == ADDRESS_UNIX ? strcmp(listener->text, address->text) == 0
-						  : listener->kind == LISTENER_TCP &&
-			    address->port != 0 && address_port(&listener->bound) == address->port)
+		if (listener->kind == LISTENER_TCP &&
+		    address_port(&listener->bound) != address->port)
+			continue; /* most of them, at no cost */
+		if (address_parse(&theirs, listener->text, &why) == 0 &&
+		    (address_equal(&theirs, address) || address_overlaps(&theirs, address)))
 			return listener;
 	}
 	return NULL;
@@ -128,6 +140,10 @@ static enum port_fault admit(
 		snprintf(why, size, "%lld listeners are open, and max-listeners is %lld",
 		    (long long)(ports->listeners->open + closing),
 		    (long long)ports->config->max_listeners);
+		return PORT_TOO_MANY;
+	}
+	if (!listeners_have_room(ports->listeners)) {
+		snprintf(why, size, "too many ports that were closed still have connections");
 		return PORT_TOO_MANY;
 	}
 	return PORT_OK;
@@ -272,6 +288,9 @@ void ports_close(struct ports *ports, struct listener *listener, enum close_reas
 		listener->next_closing = ports->closing;
 		ports->closing = listener;
 	}
+	/* What ends a lease cannot be taken back, as a close that somebody asked for can. */
+	if (listener->state == LISTENER_CLOSING && listener->why_closed == CLOSE_ASKED)
+		listener->why_closed = reason;
 	if (reason == CLOSE_HOLDER)
 		leave_holder(listener);
 	if (grace >= 0)
@@ -356,8 +375,7 @@ void ports_holder_gone(
 		struct listener *listener = holder->leases;
 
 		leave_holder(listener);
-		if (listener->state == LISTENER_OPEN)
-			ports_close(ports, listener, reason, -1, now);
+		ports_close(ports, listener, reason, -1, now);
 	}
 }
 
@@ -378,39 +396,48 @@ void ports_receipt(
 	};
 	if (closing->state != CLOSING_OPEN)
 		out->milliseconds =
-		    (listener->released != 0 && out->open > 0 ? listener->released : now) -
-		    closing->begun;
+		    (listener->released != 0 ? listener->released : now) - closing->begun;
 }
 
-/* The lights of a port are out but for who is in: logs it, and tells whoever holds it or waits. */
+static const char *why_text(const struct listener *listener)
+{
+	return listener->why_closed == CLOSE_HOLDER
+	    ? "its lease ended"
+	    : close_reason_word((enum close_reason)listener->why_closed);
+}
+
+/* A port was released: its address is free. Who waits for that is told in step_finishing. */
 static void released(struct ports *ports, struct listener *listener, int64_t now)
 {
-	const struct closing *closing = &listener->closing;
-	struct port_holder *holder = listener->holder;
-	bool heard = holder != NULL;
-	struct receipt receipt;
-
 	list_remove(&ports->closing, listener);
 	listener->next_closing = ports->finishing;
 	ports->finishing = listener;
 	ports->finish_at = now;
 	listener_set_state(ports->listeners, listener, LISTENER_FINISHING);
 	listener->released = now;
-	if (closing->handshakes_left > 0)
+	if (listener->closing.handshakes_left > 0)
 		log_write(ports->log, LOG_WARNING, "%s: %d handshakes had not ended within settle",
-		    listener->text, closing->handshakes_left);
+		    listener->text, listener->closing.handshakes_left);
+}
+
+/* Logs a release, and tells the holder and whoever waits for it. */
+static void tell_released(struct ports *ports, struct listener *listener, int64_t now)
+{
+	struct port_holder *holder = listener->holder;
+	bool heard = holder != NULL || listener->waiters != NULL;
+	struct receipt receipt;
+
+	listener->told = true;
 	ports_receipt(ports, listener, now, &receipt);
 	leave_holder(listener);
 	if (holder != NULL)
 		holder->told(holder, listener, (enum close_reason)listener->why_closed, &receipt);
-	heard |= tell(ports, listener, PORT_RELEASED, now) > 0 || listener->waiters != NULL;
 	/* What nobody waited for is to be read in the log; that of a stop is in its receipt. */
 	log_write(ports->log,
 	    heard || ports->stopping || listener->why_closed == CLOSE_HOLDER ? LOG_INFO
 									     : LOG_NOTICE,
-	    "%s: closed after %lld ms (%s): %llu accepted, %llu answered, %llu open, "
-	    "%llu cut",
-	    listener->text, (long long)(now - closing->begun), reasons[listener->why_closed],
+	    "%s: closed after %lld ms (%s): %llu accepted, %llu answered, %llu open, %llu cut",
+	    listener->text, (long long)receipt.milliseconds, why_text(listener),
 	    (unsigned long long)receipt.accepted, (unsigned long long)receipt.answered,
 	    (unsigned long long)receipt.open, (unsigned long long)receipt.cut);
 }
@@ -499,18 +526,25 @@ static int64_t step_all_closing(struct ports *ports, int64_t now)
 /* Looks at a port that is released: whether its last connection has ended, or its grace. */
 static void step_finishing(struct ports *ports, struct listener *listener, int64_t now)
 {
+	bool held = listener_held(listener);
 	struct receipt receipt;
 
+	/* A worker that still has a copy may have accepted and not counted yet: its word is waited
+	 * for, but not for long, for it may be stopped. */
+	if (!listener->told && (!held || now - listener->released >= COUNT_MS))
+		tell_released(ports, listener, now);
 	ports_receipt(ports, listener, now, &receipt);
 	if (receipt.open > 0 && now >= listener->grace_ends && !listener->cut) {
 		listener->cut = true;
 		closing_cut(&listener->closing);
 		pool_tell(ports->pool, listener);
 	}
-	tell(ports, listener, PORT_RELEASED, now); /* who asked for a close that was done already */
-	if (receipt.open == 0)
+	if (listener->told)
+		tell(ports, listener, PORT_RELEASED, now);
+	if ((receipt.open == 0 && !held) ||
+	    (listener->grace_ends != CLOCK_NEVER && now - CUT_MS >= listener->grace_ends))
 		tell(ports, listener, PORT_FINISHED, now);
-	if (listener_held(listener))
+	if (held)
 		return;
 	/* Our copy outlives those of the workers: their death must not reset the queue. */
 	listener_close(ports->listeners, listener);
@@ -529,8 +563,9 @@ static int64_t step_all_finishing(struct ports *ports, int64_t now)
 
 	if (at == NULL)
 		return CLOCK_NEVER;
-	if (now < ports->finish_at)
+	if (now < ports->finish_at && !ports->listeners->let_go)
 		return ports->finish_at;
+	ports->listeners->let_go = false;
 	for (; at != NULL; at = following) {
 		following = at->next_closing;
 		step_finishing(ports, at, now);
@@ -547,7 +582,9 @@ static void end_ttls(struct ports *ports, int64_t now)
 	for (size_t i = 0; i < ports->listeners->count; i++) {
 		struct listener *listener = &ports->listeners->all[i];
 
-		if (listener->state != LISTENER_OPEN)
+		/* Also of one whose close may yet be taken back. */
+		if (listener->state != LISTENER_OPEN &&
+		    (listener->state != LISTENER_CLOSING || listener->why_closed != CLOSE_ASKED))
 			continue;
 		if (listener->ttl_ends <= now)
 			ports_close(ports, listener, CLOSE_TTL, -1, now);
@@ -645,14 +682,16 @@ static unsigned distance(const struct listener *listener, const char *text)
 	const char *ours = strrchr(listener->text, ':'), *theirs = strrchr(text, ':');
 	const char *port = theirs != NULL ? theirs + 1 : text;
 	size_t same = 0;
-	long far;
+	long far, wanted;
 
 	if (listener->kind == LISTENER_UNIX || strncmp(text, "unix:", 5) == 0) {
 		while (text[same] != '\0' && text[same] == listener->text[same])
 			same++;
 		return 100000 - (same < 1000 ? (unsigned)same : 1000);
 	}
-	far = labs(strtol(port, NULL, 10) - (long)address_port(&listener->bound)) % 100000;
+	wanted = strtol(port, NULL, 10);
+	wanted = wanted < 0 ? 0 : wanted > 65535 ? 65535 : wanted;
+	far = labs(wanted - (long)address_port(&listener->bound));
 	while (&listener->text[same] < ours && text[same] == listener->text[same])
 		same++;
 	return (unsigned)far * 2 + (&listener->text[same] != ours);

@@ -32,7 +32,7 @@ struct privilege;
 
 /* What has become of a listener's connections. Numbers of workers: not to be trusted. */
 struct receipt {
-	int64_t milliseconds; /* from the close to the release (open > 0) or to the last end */
+	int64_t milliseconds; /* from the close to the release, or until now */
 	uint64_t accepted, answered, queued, left, open, cut;
 };
 
@@ -44,6 +44,9 @@ enum close_reason {
 	CLOSE_HOLDER, /* its holder went away, or asked */
 	CLOSE_STOP, /* the server stops */
 };
+
+/* The word of PROTOCOL for each. */
+const char *close_reason_word(enum close_reason reason);
 
 /* What an attempt to open a port came to; the codes of PROTOCOL. */
 enum port_fault {

@@ -19,6 +19,8 @@
 #include "master.h"
 #include "signals.h"
 
+#define END_MS 60000 /* for an orderly end, which its grace of 30 s bounds */
+
 #define WORKERS 2 /* one serves while the other is replaced */
 #define LISTENERS_MAX 16 /* one lease needs one */
 #define FOLDER_MAX 64 /* bytes; a Unix path is short */
@@ -197,6 +199,7 @@ out:
 void private_end(struct private_server *server, int signals)
 {
 	static const int hurry[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	int64_t end = clock_ms() + END_MS;
 	pid_t gone;
 
 	fd_close(&server->lifeline);
@@ -210,12 +213,15 @@ void private_end(struct private_server *server, int signals)
 		}
 		if (signals == -1)
 			continue;
+		/* It hangs, or is stopped: its workers end by themselves. */
+		if (clock_ms() >= end)
+			kill(server->pid, SIGKILL);
 		for (size_t i = 0; i < sizeof hurry / sizeof hurry[0]; i++) {
 			if (signals_take(hurry[i]))
 				kill(server->pid, SIGQUIT);
 		}
 		/* CHLD writes to it too, so this ends when the server does. */
-		if (poll(&waiting, 1, -1) > 0)
+		if (poll(&waiting, 1, 1000) > 0)
 			signals_clear();
 	}
 }

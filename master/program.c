@@ -86,10 +86,24 @@ void program_port_of(
 
 /* ---- starting ---- */
 
+static const int noted[PROGRAM_SIGNALS] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
 void program_signals_note(struct program_signals *signals)
 {
+	struct sigaction how;
+
 	sigprocmask(SIG_SETMASK, NULL, &signals->mask);
-	sigaction(SIGHUP, NULL, &signals->hangup);
+	for (size_t i = 0; i < PROGRAM_SIGNALS; i++)
+		signals->ignored[i] =
+		    sigaction(noted[i], NULL, &how) == 0 && how.sa_handler == SIG_IGN;
+}
+
+void program_signals_restore(const struct program_signals *signals)
+{
+	for (size_t i = 0; i < PROGRAM_SIGNALS; i++) {
+		if (signals->ignored[i])
+			signal(noted[i], SIG_IGN);
+	}
 }
 
 /* In the child. */
@@ -106,8 +120,7 @@ static void become(
 	else
 		unsetenv("LASTCALL_URL");
 	signals_detach(none);
-	if (signals->hangup.sa_handler == SIG_IGN)
-		signal(SIGHUP, SIG_IGN);
+	program_signals_restore(signals);
 	sigprocmask(SIG_SETMASK, &signals->mask, NULL);
 	execvp(words[0], words);
 }

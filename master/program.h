@@ -19,10 +19,13 @@ struct program_port {
 	char url[CLIENT_LINE_MAX]; /* empty where there is none */
 };
 
+#define PROGRAM_SIGNALS 4
+
 /* How signals were before we began to catch them. */
 struct program_signals {
 	sigset_t mask;
-	struct sigaction hangup; /* nohup(1) has it ignored */
+	bool ignored[PROGRAM_SIGNALS]; /* as nohup(1) has HUP, and a shell INT and QUIT in the
+					* background */
 };
 
 /*
@@ -35,6 +38,9 @@ void program_port_of(
 
 /* Notes them; call it before signals_open. */
 void program_signals_note(struct program_signals *signals);
+
+/* Ignores again those that were ignored. */
+void program_signals_restore(const struct program_signals *signals);
 
 /*
  * Starts words (ends with NULL) as execvp does, with default handling of the signals that we catch.

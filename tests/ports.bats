@@ -285,9 +285,9 @@ close_under_load() {
 	exec 7<>"/dev/tcp/${bound%:*}/${bound##*:}"
 	echo one >&7
 	read -r -t 10 line <&7
-	"$lastcall" close --grace 20s "$bound" >"$work/first" 3>&- &
+	"$lastcall" close --grace 20s "$bound" >"$work/first" 3>&- 7>&- &
 	first=$!
-	"$lastcall" close --grace 20s "$bound" >"$work/second" 3>&- &
+	"$lastcall" close --grace 20s "$bound" >"$work/second" 3>&- 7>&- &
 	second=$!
 	background+=($first $second)
 	wait_until state_is "$bound" finishing
@@ -430,7 +430,7 @@ close_under_load() {
 	exec 7<>"/dev/tcp/${bound%:*}/${bound##*:}"
 	echo one >&7
 	read -r -t 10 line <&7
-	"$lastcall" close --grace 20s "$bound" >"$work/receipt" 3>&- &
+	"$lastcall" close --grace 20s "$bound" >"$work/receipt" 3>&- 7>&- &
 	closing=$!
 	background+=($closing)
 	wait_until state_is "$bound" finishing

@@ -58,6 +58,18 @@ static void put_in(struct acceptor *acceptor)
 	set_state(acceptor, ACCEPTOR_IN, 0);
 }
 
+/* The same for one that is on no list: where it cannot be put in, it waits to be. */
+static void put_back(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+
+	put_in(acceptor);
+	if (acceptor->state == ACCEPTOR_IN)
+		return;
+	acceptor->next_out = worker->out;
+	worker->out = acceptor;
+}
+
 static void take_out(struct acceptor *acceptor, enum acceptor_state why, int64_t until)
 {
 	struct worker *worker = acceptor->worker;
@@ -82,6 +94,17 @@ static void unlist(struct acceptor *acceptor)
 		*link = acceptor->next_out;
 }
 
+void acceptors_say_released(struct worker *worker, unsigned index)
+{
+	uint64_t bit = (uint64_t)1 << index % 64;
+
+	if (worker->untold > 0 ||
+	    channel_send(worker->from->channel, CHANNEL_RELEASED, index) == -1) {
+		worker->untold += !(worker->untold_indexes[index / 64] & bit);
+		worker->untold_indexes[index / 64] |= bit;
+	}
+}
+
 /* Closes our copy, and tells the master. Its queue is empty by then, or somebody else's. */
 static void release(struct acceptor *acceptor)
 {
@@ -98,11 +121,8 @@ static void release(struct acceptor *acceptor)
 	worker->acceptors_open--;
 	if (acceptor->connections == 0)
 		worker->acceptors_over = true;
-	if (worker->phase == PHASE_ORPHANED)
-		return;
-	acceptor->untold =
-	    channel_send(worker->from->channel, CHANNEL_RELEASED, acceptor->from.index) == -1;
-	worker->acceptors_untold |= acceptor->untold;
+	if (worker->phase != PHASE_ORPHANED)
+		acceptors_say_released(worker, acceptor->from.index);
 }
 
 /* ---- balance ---- */
@@ -390,7 +410,7 @@ static int take(struct acceptor *acceptor, bool politely)
 	/* There may be more, of which the loop would not tell us again. */
 	if (acceptor->state == ACCEPTOR_IN) {
 		loop_watch(worker->loop, &acceptor->watch, 0);
-		put_in(acceptor);
+		put_back(acceptor);
 	}
 	return taken;
 }
@@ -418,7 +438,7 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 		free(acceptor);
 		fd_close(&fd);
 		listening_end(listener);
-		channel_send(worker->from->channel, CHANNEL_RELEASED, listener->index);
+		acceptors_say_released(worker, listener->index);
 		return;
 	}
 	*acceptor = (struct acceptor){
@@ -436,11 +456,9 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 	worker->acceptors = acceptor;
 	worker->acceptors_by_index[listener->index] = acceptor;
 	worker->acceptors_open++;
-	put_in(acceptor);
-	if (acceptor->state == ACCEPTOR_IN)
-		return;
-	acceptor->next_out = worker->out;
-	worker->out = acceptor;
+	if (worker->phase == PHASE_ORPHANED)
+		closing_begin(&acceptor->closing, worker->now, worker->config->settle);
+	put_back(acceptor);
 }
 
 int acceptors_open(struct worker *worker)
@@ -466,18 +484,15 @@ void acceptor_connection_ended(struct acceptor *acceptor)
 
 int64_t acceptors_tell(struct worker *worker)
 {
-	if (!worker->acceptors_untold)
-		return CLOCK_NEVER;
-	worker->acceptors_untold = false;
-	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
-		if (!at->untold)
+	for (unsigned index = 0; worker->untold > 0 && index < SCOREBOARD_LISTENERS; index++) {
+		uint64_t bit = (uint64_t)1 << index % 64;
+
+		if (!(worker->untold_indexes[index / 64] & bit))
 			continue;
-		if (channel_send(worker->from->channel, CHANNEL_RELEASED, at->from.index) == -1) {
-			worker->acceptors_untold = true;
+		if (channel_send(worker->from->channel, CHANNEL_RELEASED, index) == -1)
 			return worker->now + TELL_MS;
-		}
-		at->untold = false;
-		worker->acceptors_over = true; /* perhaps */
+		worker->untold_indexes[index / 64] &= ~bit;
+		worker->untold--;
 	}
 	return CLOCK_NEVER;
 }
@@ -493,8 +508,7 @@ void acceptors_sweep(struct worker *worker)
 	while (*link != NULL) {
 		struct acceptor *acceptor = *link;
 
-		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0 ||
-		    acceptor->untold) {
+		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0) {
 			link = &acceptor->next;
 			continue;
 		}

@@ -107,8 +107,8 @@ void connection_start(
 	atomic_store_explicit(
 	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
 	slot_add(&worker->self->accepted, 1);
-	slot_add(&acceptor->tally->accepted, 1);
 	slot_add(&acceptor->tally->open, 1);
+	slot_add(&acceptor->tally->accepted, 1);
 	acceptor->connections++;
 	c->service->open(c);
 }
@@ -194,7 +194,6 @@ static void count_outcome(const struct connection *c, enum outcome outcome)
 	struct tally *tally = c->acceptor->tally;
 	bool stopping = worker->phase >= PHASE_STOPPING || c->last_call;
 
-	slot_add(&tally->open, UINT64_MAX); /* one less */
 	if (outcome == OUTCOME_BROKEN)
 		slot_add(&self->broken, 1);
 	if (outcome == OUTCOME_ANSWERED) {
@@ -209,6 +208,8 @@ static void count_outcome(const struct connection *c, enum outcome outcome)
 		slot_add(&self->cut, stopping);
 		slot_add(&tally->cut, 1);
 	}
+	/* Last: whoever sees that none is open sees what became of them. */
+	atomic_store_explicit(&tally->open, slot_read(&tally->open) - 1, memory_order_release);
 }
 
 void connection_close(struct connection *c, enum outcome outcome)

@@ -65,20 +65,25 @@ static void refuse(struct worker *worker, const struct channel_message *message,
 
 		fd_close(&fd);
 	}
-	channel_send(worker->from->channel, CHANNEL_RELEASED, message->index);
+	if (message->index < SCOREBOARD_LISTENERS)
+		acceptors_say_released(worker, message->index);
 }
 
 void listening_begin(struct worker *worker, const struct channel_message *message)
 {
 	char why[512] = "there is no such service";
 	struct handover_listener listener = {
-	    .fd = message->fds[0],
+	    .fd = message->fds_count > 0 ? message->fds[0] : -1,
 	    .index = message->index,
 	    .ours = message->listen.ours,
 	    .kind = (int)message->listen.kind,
 	    .own = message->listen.in_place,
 	};
 
+	if (listener.fd == -1) {
+		refuse(worker, message, "its descriptor was lost: too many are open");
+		return;
+	}
 	listener.service = listener.own ? make_service(message, why, sizeof why)
 					: configured(worker->config, message->listen.service);
 	if (message->index >= SCOREBOARD_LISTENERS || listener.service == NULL) {

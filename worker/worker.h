@@ -51,7 +51,6 @@ struct acceptor {
 	_Atomic uint64_t *word;
 	struct tally *tally;
 	enum acceptor_state state;
-	bool untold; /* RELEASED, and the master could not be told yet */
 	bool refusing; /* its service could not be started here: everybody is told so */
 	size_t connections; /* that came from it and are open */
 	int64_t until; /* of DEFERRED and PAUSED, ms */
@@ -78,8 +77,9 @@ struct worker {
 	struct acceptor *acceptors; /* list of all */
 	struct acceptor **acceptors_by_index; /* SCOREBOARD_LISTENERS; NULL where there is none */
 	size_t acceptors_open; /* not RELEASED */
-	bool acceptors_over; /* one or more are RELEASED and have no connection left, */
-	bool acceptors_untold; /* or are untold */
+	bool acceptors_over; /* one or more are RELEASED and have no connection left */
+	size_t untold; /* that were released, and the master could not be told yet: */
+	uint64_t untold_indexes[SCOREBOARD_LISTENERS / 64]; /* by index, a bit each */
 	struct gate_census census; /* of an orphan that closes them */
 	struct acceptor *out; /* those that wait to be put back */
 	int64_t
@@ -122,6 +122,9 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 
 /* A connection of it has ended: its acceptor may be over with it. */
 void acceptor_connection_ended(struct acceptor *acceptor);
+
+/* Tells the master that a listener is not held any more; later, if it does not read now. */
+void acceptors_say_released(struct worker *worker, unsigned index);
 
 /* Tells the master of those that it could not be told of. Returns when to call again. */
 int64_t acceptors_tell(struct worker *worker);
