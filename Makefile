@@ -96,17 +96,17 @@ fuzz:
 	scripts/fuzz
 
 install: $(BUILD)/lastcall
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/lastcall/public \
 		$(DESTDIR)$(PREFIX)/share/doc/lastcall
-	install -m 755 $(BUILD)/lastcall $(DESTDIR)$(PREFIX)/sbin/lastcall
+	install -m 755 $(BUILD)/lastcall $(DESTDIR)$(PREFIX)/bin/lastcall
 	sed 's|/usr/local|$(PREFIX)|g' master/lastcall.8 > $(DESTDIR)$(PREFIX)/share/man/man8/lastcall.8
 	install -m 644 common/lastcall.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 conf/public/* $(DESTDIR)$(PREFIX)/share/lastcall/public/
 	for file in lastcall.conf minimal.conf; do \
 		sed 's|\./public|$(PREFIX)/share/lastcall/public|' conf/$$file \
 			> $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
-	install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/lastcall/
+	install -m 644 README.md master/PROTOCOL $(DESTDIR)$(PREFIX)/share/doc/lastcall/
 
 clean:
 	rm -rf build lastcall

@@ -136,13 +136,18 @@ static void write_age(const char *milliseconds, char *out, size_t size)
 		snprintf(out, size, "%lldd %lldh", s / 86400, s / 3600 % 24);
 }
 
-/* "configuration", "opened by uid 0", "leased by pid 4711, uid 1000", "leased". */
+/* "configuration", "opened by uid 0", "leased by pid 4711, uid 1000", "leased by
+ * 127.0.0.1:4711". */
 static void write_origin(const struct row *row, char *out, size_t size)
 {
 	const char *origin = value(row, "origin"), *uid = value(row, "uid"),
-		   *pid = value(row, "pid");
+		   *pid = value(row, "pid"), *peer = value(row, "peer");
 	bool has_uid = strcmp(uid, "-") != 0, has_pid = strcmp(pid, "-") != 0;
 
+	if (strcmp(peer, "-") != 0 && peer[0] != '\0') {
+		snprintf(out, size, "%s by %s", origin, peer);
+		return;
+	}
 	snprintf(out, size, "%s%s%s%s%s%s%s", origin, has_uid || has_pid ? " by" : "",
 	    has_pid ? " pid " : "", has_pid ? pid : "", has_pid && has_uid ? "," : "",
 	    has_uid ? " uid " : "", has_uid ? uid : "");

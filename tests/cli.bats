@@ -846,7 +846,7 @@ into_full_disk() {
 	# With the flags of make check: others would build the program anew, under the tests that run beside this one.
 	make -s -C "$BATS_TEST_DIRNAME/.." install DESTDIR= PREFIX="$work/prefix" BUILD="$LASTCALL_BUILD" WERROR=1 >/dev/null
 	for file in lastcall.conf minimal.conf; do
-		run -0 "$work/prefix/sbin/lastcall" check -c "$work/prefix/share/doc/lastcall/$file"
+		run -0 "$work/prefix/bin/lastcall" check -c "$work/prefix/share/doc/lastcall/$file"
 	done
 	grep -q "$work/prefix/share/lastcall/public" "$work/prefix/share/man/man8/lastcall.8"
 }
