@@ -79,7 +79,7 @@ struct listener {
 	int64_t nudge_at; /* ms: when the workers are told to look at its queue */
 	bool cut; /* its connections were told to end */
 	struct port_holder *holder; /* of a lease, NULL once it is gone */
-	struct listener *next_lease; /* of the same holder */
+	struct listener *next_lease, **lease_link; /* of the same holder, and what points here */
 	struct port_waiter *waiters;
 	struct listener *next_closing; /* of those that close, or that finish */
 	struct listener *next_same; /* of the same hash */

@@ -181,20 +181,20 @@ static void join_holder(struct listener *listener, struct port_holder *holder)
 	if (holder == NULL)
 		return;
 	listener->next_lease = holder->leases;
+	listener->lease_link = &holder->leases;
+	if (holder->leases != NULL)
+		holder->leases->lease_link = &listener->next_lease;
 	holder->leases = listener;
 	holder->count++;
 }
 
 static void leave_holder(struct listener *listener)
 {
-	struct listener **link;
-
 	if (listener->holder == NULL)
 		return;
-	link = &listener->holder->leases;
-	while (*link != listener)
-		link = &(*link)->next_lease;
-	*link = listener->next_lease;
+	*listener->lease_link = listener->next_lease;
+	if (listener->next_lease != NULL)
+		listener->next_lease->lease_link = listener->lease_link;
 	listener->holder->count--;
 	listener->holder = NULL;
 }

@@ -105,6 +105,15 @@ void acceptors_say_released(struct worker *worker, unsigned index)
 	}
 }
 
+/* Has it freed, if it is RELEASED and has no connection left. Called when either has come true. */
+static void end_if_over(struct acceptor *acceptor)
+{
+	if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0)
+		return;
+	acceptor->next_over = acceptor->worker->over;
+	acceptor->worker->over = acceptor;
+}
+
 /* Closes our copy, and tells the master. Its queue is empty by then, or somebody else's. */
 static void release(struct acceptor *acceptor)
 {
@@ -119,10 +128,9 @@ static void release(struct acceptor *acceptor)
 	fd_close(&acceptor->watch.fd);
 	set_state(acceptor, ACCEPTOR_RELEASED, 0);
 	worker->acceptors_open--;
-	if (acceptor->connections == 0)
-		worker->acceptors_over = true;
 	if (worker->phase != PHASE_ORPHANED)
 		acceptors_say_released(worker, acceptor->from.index);
+	end_if_over(acceptor);
 }
 
 /* ---- balance ---- */
@@ -450,7 +458,10 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 	    .state = ACCEPTOR_IN,
 	    .refusing = !listening_start(worker, listener),
 	    .next = worker->acceptors,
+	    .link = &worker->acceptors,
 	};
+	if (acceptor->next != NULL)
+		acceptor->next->link = &acceptor->next;
 	closing_init(&acceptor->closing, fd, (enum listener_kind)listener->kind, listener->ours,
 	    acceptor->word);
 	worker->acceptors = acceptor;
@@ -478,8 +489,7 @@ int acceptors_open(struct worker *worker)
 void acceptor_connection_ended(struct acceptor *acceptor)
 {
 	acceptor->connections--;
-	if (acceptor->connections == 0 && acceptor->state == ACCEPTOR_RELEASED)
-		acceptor->worker->acceptors_over = true;
+	end_if_over(acceptor);
 }
 
 int64_t acceptors_tell(struct worker *worker)
@@ -499,23 +509,20 @@ int64_t acceptors_tell(struct worker *worker)
 
 void acceptors_sweep(struct worker *worker)
 {
-	struct acceptor **link = &worker->acceptors;
+	struct acceptor *at = worker->over, *following;
 
-	if (!worker->acceptors_over)
+	if (at == NULL)
 		return;
-	worker->acceptors_over = false;
+	worker->over = NULL;
 	access_log_flush_all(worker); /* a log goes with its service */
-	while (*link != NULL) {
-		struct acceptor *acceptor = *link;
-
-		if (acceptor->state != ACCEPTOR_RELEASED || acceptor->connections > 0) {
-			link = &acceptor->next;
-			continue;
-		}
-		*link = acceptor->next;
-		worker->acceptors_by_index[acceptor->from.index] = NULL;
-		listening_end(&acceptor->from);
-		free(acceptor);
+	for (; at != NULL; at = following) {
+		following = at->next_over;
+		*at->link = at->next;
+		if (at->next != NULL)
+			at->next->link = at->link;
+		worker->acceptors_by_index[at->from.index] = NULL;
+		listening_end(&at->from);
+		free(at);
 	}
 }
 

@@ -56,7 +56,8 @@ struct acceptor {
 	int64_t until; /* of DEFERRED and PAUSED, ms */
 	int64_t starved_since; /* when accept first ran out, ms; 0: it works */
 	struct acceptor *next_out; /* list of those that wait to be put back */
-	struct acceptor *next; /* list of all */
+	struct acceptor *next, **link; /* list of all, and what points here in it */
+	struct acceptor *next_over; /* list of those to be freed */
 	struct closing closing; /* for when we are orphaned */
 };
 
@@ -77,7 +78,7 @@ struct worker {
 	struct acceptor *acceptors; /* list of all */
 	struct acceptor **acceptors_by_index; /* SCOREBOARD_LISTENERS; NULL where there is none */
 	size_t acceptors_open; /* not RELEASED */
-	bool acceptors_over; /* one or more are RELEASED and have no connection left */
+	struct acceptor *over; /* list of those that are RELEASED and have no connection left */
 	size_t untold; /* that were released, and the master could not be told yet: */
 	uint64_t untold_indexes[SCOREBOARD_LISTENERS / 64]; /* by index, a bit each */
 	struct gate_census census; /* of an orphan that closes them */
