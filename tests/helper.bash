@@ -17,9 +17,8 @@ common_setup() {
 	work=$(mktemp -d "${TMPDIR:-/tmp}/lastcall-test.XXXXXX")
 	mkdir "$work/site" "$work/run"
 	chmod 755 "$work" "$work/site"
-	# Where a server has its endpoint for control unless its configuration says so: none that others have, too.
+	# For sockets, also those of a server run as nobody.
 	chmod 1777 "$work/run"
-	export LASTCALL_CONTROL=$work/run/default.sock
 	cd "$work" || return
 	printf 'hello, and welcome\n' >site/index.html
 	head -c 1000 /dev/zero | tr '\0' x >site/1k.txt
