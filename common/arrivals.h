@@ -8,6 +8,9 @@
  * question is asked as before. The count is by port, so it says nothing of a port that two
  * listeners share.
  *
+ * Beside it, loaded once and for all, is the gate's own filter: to attach a program that is there
+ * costs little, where one that comes with the call (gate.h) is translated for each listener anew.
+ *
  * Linux only, and only with the privilege for bpf(2); elsewhere nothing is counted.
  */
 #ifndef LASTCALL_ARRIVALS_H
@@ -18,6 +21,7 @@
 
 struct arrivals {
 	int map, program; /* -1: nothing is counted */
+	int gate; /* drops SYNs, for gate_set; -1: none */
 	const uint64_t *counts; /* by port */
 };
 
