@@ -26,22 +26,23 @@ static int stream_socket(void)
 /*
  * Locks the folder of a path, so that of two servers that start at once only one looks, removes
  * and binds. Returns the descriptor to close, or -1: the folder cannot be read, or somebody holds
- * the lock for longer than a second, and it has to do without.
+ * the lock for longer than patience, and it has to do without.
  */
-static int lock_folder(const char *path)
+static int lock_folder(const char *path, int patience)
 {
 	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	const char *slash = strrchr(path, '/');
-	int tries = 100, fd;
+	int fd;
 
 	snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path + 1) : 0, path);
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == -1) {
-		if (errno != EWOULDBLOCK || --tries == 0) {
+		if (errno != EWOULDBLOCK || patience <= 0) {
 			fd_close(&fd);
 			break;
 		}
 		poll(NULL, 0, 10);
+		patience -= 10;
 	}
 	return fd;
 }
@@ -69,10 +70,11 @@ static void unlink_stale(const struct sockaddr_un *path)
 static int bind_path(struct path_socket *socket, mode_t mode, gid_t group)
 {
 	struct stat info;
-	mode_t old = umask(~mode & 0777);
+	mode_t old = mode == PATH_SOCKET_UMASK ? 0 : umask(~mode & 0777);
 	int result = bind(socket->fd, (const void *)&socket->at, sizeof socket->at);
 
-	umask(old);
+	if (mode != PATH_SOCKET_UMASK)
+		umask(old);
 	if (result == -1)
 		return -1;
 	if (lstat(socket->at.sun_path, &info) == -1)
@@ -84,9 +86,10 @@ static int bind_path(struct path_socket *socket, mode_t mode, gid_t group)
 	return 0;
 }
 
-int path_socket_open(struct path_socket *socket, int backlog, mode_t mode, gid_t group)
+int path_socket_open(
+    struct path_socket *socket, int backlog, mode_t mode, gid_t group, int patience)
 {
-	int folder = lock_folder(socket->at.sun_path), failed;
+	int folder = lock_folder(socket->at.sun_path, patience), failed;
 
 	socket->inode = 0;
 	unlink_stale(&socket->at);
@@ -103,7 +106,7 @@ int path_socket_open(struct path_socket *socket, int backlog, mode_t mode, gid_t
 	return -1;
 }
 
-void path_socket_close(struct path_socket *socket)
+void path_socket_unlink(struct path_socket *socket)
 {
 	struct stat info;
 
@@ -111,5 +114,10 @@ void path_socket_close(struct path_socket *socket)
 	    info.st_dev == socket->device && info.st_ino == socket->inode)
 		unlink(socket->at.sun_path);
 	socket->inode = 0;
+}
+
+void path_socket_close(struct path_socket *socket)
+{
+	path_socket_unlink(socket);
 	fd_close(&socket->fd);
 }

@@ -15,15 +15,24 @@ struct path_socket {
 	ino_t inode; /* 0: it is not to be unlinked */
 };
 
+#define PATH_SOCKET_UMASK ((mode_t)-1) /* the mode that umask leaves */
+#define PATH_SOCKET_PATIENCE 1000 /* ms, for whoever starts */
+
 /*
  * Binds a stream socket to socket->at and listens. The path has that mode, and that group unless it
  * is (gid_t)-1, before anybody can connect. What a dead server left there is removed, a living one
- * is left alone. Returns 0, or -1 with errno (EADDRINUSE: a living server, or something that is no
- * socket). fd is -1 then.
+ * is left alone. patience in ms: how long another process that is just looking at the same folder
+ * is waited for, at most. Returns 0, or -1 with errno (EADDRINUSE: a living server, or something
+ * that is no socket). fd is -1 then.
  */
-int path_socket_open(struct path_socket *socket, int backlog, mode_t mode, gid_t group);
+int path_socket_open(
+    struct path_socket *socket, int backlog, mode_t mode, gid_t group, int patience);
 
-/* Closes it, and unlinks the path if it is still the one that we bound. Any number of times. */
+/* Unlinks the path if it is still the one that we bound: nobody new finds it. Any number of times.
+ */
+void path_socket_unlink(struct path_socket *socket);
+
+/* The same, and closes it. */
 void path_socket_close(struct path_socket *socket);
 
 #endif

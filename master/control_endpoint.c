@@ -163,7 +163,7 @@ static int open_path(struct control_endpoint *endpoint, char *why, size_t size)
 	if (config->soft)
 		make_folder(endpoint->path->at.sun_path);
 	if (path_socket_open(endpoint->path, BACKLOG, (mode_t)config->mode,
-		group != NULL ? group->gr_gid : (gid_t)-1) == -1) {
+		group != NULL ? group->gr_gid : (gid_t)-1, PATH_SOCKET_PATIENCE) == -1) {
 		snprintf(why, size, "%s",
 		    errno == EADDRINUSE ? "it is in use by another server" : strerror(errno));
 		return -1;

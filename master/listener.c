@@ -5,14 +5,10 @@
 #include "listener.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -35,48 +31,6 @@ static int stream_socket(int family)
 	return fd;
 }
 
-/*
- * Locks the folder of a path, so that of two servers that start at once only one looks, removes
- * and binds. Returns the descriptor to close, or -1: the folder cannot be read, or somebody holds
- * the lock for tries of 10 ms each, and it has to do without.
- */
-static int lock_folder(const char *path, int tries)
-{
-	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 1];
-	const char *slash = strrchr(path, '/');
-	int fd;
-
-	snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == -1) {
-		if (errno != EWOULDBLOCK || --tries == 0) {
-			fd_close(&fd);
-			break;
-		}
-		poll(NULL, 0, 10);
-	}
-	return fd;
-}
-
-/*
- * Removes a path that a dead server left: a socket that refuses connections. Anything else is left
- * alone, and bind says why it is in the way.
- */
-static void unlink_stale(const struct sockaddr_un *path)
-{
-	struct stat info;
-	int fd;
-
-	if (lstat(path->sun_path, &info) == -1 || !S_ISSOCK(info.st_mode))
-		return;
-	fd = stream_socket(AF_UNIX);
-	if (fd == -1)
-		return;
-	if (connect(fd, (const void *)path, sizeof *path) == -1 && errno == ECONNREFUSED)
-		unlink(path->sun_path);
-	fd_close(&fd);
-}
-
 /* What connections inherit: answers leave at once, and a peer that vanished is noticed. */
 static void set_inherited(int fd)
 {
@@ -92,60 +46,55 @@ static void set_inherited(int fd)
 #endif
 }
 
-static int bind_only(int fd, const union address_socket *at, socklen_t length)
-{
-	if (at->any.sa_family != AF_UNIX)
-		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	return bind(fd, &at->any, length);
-}
-
-/* Binds a socket to an address that can be. Returns it, or -1 with errno. */
-static int open_socket(const struct address *address, int backlog, bool patient)
+/* Binds a TCP socket to an address. Returns it, or -1 with errno. */
+static int bind_tcp(const struct address *address)
 {
 	union address_socket at = address->socket;
-	int fd, folder = -1;
+	socklen_t length = address->length;
+	int fd = stream_socket(at.any.sa_family);
 
-	if (at.any.sa_family == AF_UNIX) {
-		/* Bound and not yet listening looks like stale. */
-		folder = lock_folder(at.un.sun_path, patient ? 100 : 1);
-		unlink_stale(&at.un);
-	}
-	fd = stream_socket(at.any.sa_family);
 	if (fd == -1 && errno == EAFNOSUPPORT && address->form == ADDRESS_ANY) {
 		at = (union address_socket){
 		    .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)address->port)}};
+		length = sizeof at.in;
 		fd = stream_socket(AF_INET);
 	}
 	if (fd == -1)
-		goto out;
+		return -1;
 	if (at.any.sa_family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->form != ADDRESS_ANY);
-	if (at.any.sa_family != AF_UNIX)
-		set_inherited(fd);
-	if (bind_only(fd, &at, at.any.sa_family == AF_INET ? sizeof at.in : address->length) == -1)
+	set_inherited(fd);
+	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (bind(fd, &at.any, length) == -1)
 		fd_close(&fd);
-	/* Within the lock: bound and not listening looks like one that a dead server left. */
-	if (fd >= 0 && at.any.sa_family == AF_UNIX && listen(fd, backlog) == -1)
-		fd_close(&fd);
-out:
-	fd_close(&folder);
 	return fd;
+}
+
+/* Binds the socket of a listener; a Unix socket listens, too. Returns 0, or -1 with errno. */
+static int open_socket(
+    struct listener *listener, const struct address *address, int backlog, bool patient)
+{
+	if (address->socket.any.sa_family != AF_UNIX) {
+		listener->fd = bind_tcp(address);
+		return listener->fd == -1 ? -1 : 0;
+	}
+	listener->path.at = address->socket.un;
+	if (path_socket_open(&listener->path, backlog, PATH_SOCKET_UMASK, (gid_t)-1,
+		patient ? PATH_SOCKET_PATIENCE : 0) == -1)
+		return -1;
+	listener->fd = listener->path.fd;
+	return 0;
 }
 
 static int describe(struct listener *listener, const struct address *address)
 {
 	socklen_t length = sizeof listener->bound;
-	struct stat info;
 
 	if (getsockname(listener->fd, &listener->bound.any, &length) == -1)
 		return -1;
 	listener->kind = listener->bound.any.sa_family == AF_UNIX ? LISTENER_UNIX : LISTENER_TCP;
 	address_format(&listener->bound, length, address->form == ADDRESS_ANY, listener->text,
 	    sizeof listener->text);
-	if (listener->kind == LISTENER_UNIX && lstat(listener->bound.un.sun_path, &info) == 0) {
-		listener->device = info.st_dev;
-		listener->inode = info.st_ino;
-	}
 	return 0;
 }
 
@@ -279,7 +228,8 @@ struct listener *listener_open(
 		return NULL;
 	}
 	*listener = (struct listener){
-	    .fd = open_socket(address, backlog, listeners->patient),
+	    .fd = -1,
+	    .path = {.fd = -1},
 	    .index = (unsigned)(listener - listeners->all),
 	    .ours = true,
 	    .owner = {.endpoint = -1},
@@ -287,9 +237,11 @@ struct listener *listener_open(
 	    .ttl_ends = CLOCK_NEVER,
 	    .grace_ends = CLOCK_NEVER,
 	};
-	if (listener->fd == -1 || describe(listener, address) == -1 ||
+	if (open_socket(listener, address, backlog, listeners->patient) == -1 ||
+	    describe(listener, address) == -1 ||
 	    start_listening(listeners, listener, backlog) == -1) {
 		error = errno;
+		path_socket_unlink(&listener->path);
 		fd_close(&listener->fd);
 		give_place(listeners, listener);
 		errno = error;
@@ -405,15 +357,8 @@ void listener_give(const struct listener *listener, gid_t group)
 
 void listener_unlink(struct listener *listener)
 {
-	struct stat info;
-	const char *path = listener->bound.un.sun_path;
-
-	if (listener->kind != LISTENER_UNIX || !listener->ours || listener->inode == 0)
-		return;
-	if (lstat(path, &info) == 0 && info.st_dev == listener->device &&
-	    info.st_ino == listener->inode)
-		unlink(path);
-	listener->inode = 0;
+	if (listener->ours)
+		path_socket_unlink(&listener->path);
 }
 
 void listeners_close(struct listeners *listeners)

@@ -21,6 +21,7 @@
 #include "config.h"
 #include "diagnostics.h"
 #include "handover.h"
+#include "path_socket.h"
 #include "scoreboard.h"
 
 #define LISTENERS_OF_A_NAME 8 /* addresses of a name that are bound at most */
@@ -59,8 +60,7 @@ struct listener {
 	union address_socket bound; /* what the kernel says it is bound to */
 	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */
 	char asked[ADDRESS_TEXT]; /* as it was asked for, "localhost:0" */
-	dev_t device; /* of a Unix socket's path, so that only our own is unlinked */
-	ino_t inode;
+	struct path_socket path; /* of a Unix socket; its descriptor is fd */
 	struct owner owner;
 	int64_t opened; /* ms */
 	struct closing closing;
