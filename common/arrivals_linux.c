@@ -53,6 +53,35 @@ static int make_map(void)
 	return (int)syscall(SYS_bpf, MAP_CREATE, &wish, sizeof wish);
 }
 
+static int load(const struct instruction *steps, size_t size)
+{
+	struct program_wish wish = {
+	    .type = SOCKET_FILTER,
+	    .count = (uint32_t)(size / sizeof *steps),
+	    .instructions = (uint64_t)(uintptr_t)steps,
+	    .license = (uint64_t)(uintptr_t) "", /* it calls nothing that asks for one */
+	};
+
+	return (int)syscall(SYS_bpf, PROGRAM_LOAD, &wish, sizeof wish);
+}
+
+/* Drops a SYN without ACK, and lets every other packet through whole. */
+static int load_gate(void)
+{
+	const struct instruction steps[] = {
+	    {0xbf, REGISTERS(6, 1), 0, 0}, /* r6 = r1: where the load below looks for the packet */
+	    {0x30, 0, 0, 13}, /* r0 = byte 13 of the TCP header: its flags */
+	    {0x54, REGISTERS(0, 0), 0, 0x12}, /* r0 &= SYN | ACK */
+	    {0x55, REGISTERS(0, 0), 2, 0x02}, /* not SYN alone: to the end */
+	    {0xb4, REGISTERS(0, 0), 0, 0}, /* drop it */
+	    {0x95, 0, 0, 0},
+	    {0xb4, REGISTERS(0, 0), 0, -1}, /* keep it whole */
+	    {0x95, 0, 0, 0},
+	};
+
+	return load(steps, sizeof steps);
+}
+
 /* Counts a SYN without ACK in the map, by its target port, and lets every packet through whole. */
 static int load_program(int map)
 {
@@ -74,21 +103,15 @@ static int load_program(int map)
 	    {0xb4, REGISTERS(0, 0), 0, -1}, /* keep it whole */
 	    {0x95, 0, 0, 0},
 	};
-	struct program_wish wish = {
-	    .type = SOCKET_FILTER,
-	    .count = sizeof steps / sizeof *steps,
-	    .instructions = (uint64_t)(uintptr_t)steps,
-	    .license = (uint64_t)(uintptr_t) "", /* it calls nothing that asks for one */
-	};
 
-	return (int)syscall(SYS_bpf, PROGRAM_LOAD, &wish, sizeof wish);
+	return load(steps, sizeof steps);
 }
 
 void arrivals_open(struct arrivals *arrivals)
 {
 	void *memory = MAP_FAILED;
 
-	*arrivals = (struct arrivals){.map = make_map(), .program = -1};
+	*arrivals = (struct arrivals){.map = make_map(), .program = -1, .gate = -1};
 	if (arrivals->map >= 0)
 		memory =
 		    mmap(NULL, PORTS * sizeof(uint64_t), PROT_READ, MAP_SHARED, arrivals->map, 0);
@@ -98,6 +121,8 @@ void arrivals_open(struct arrivals *arrivals)
 	}
 	if (arrivals->program == -1)
 		arrivals_close(arrivals);
+	else
+		arrivals->gate = load_gate();
 }
 
 void arrivals_close(struct arrivals *arrivals)
@@ -106,6 +131,7 @@ void arrivals_close(struct arrivals *arrivals)
 		munmap((void *)(uintptr_t)arrivals->counts, PORTS * sizeof(uint64_t));
 	arrivals->counts = NULL;
 	fd_close(&arrivals->program);
+	fd_close(&arrivals->gate);
 	fd_close(&arrivals->map);
 }
 

@@ -5,7 +5,7 @@
 
 void arrivals_open(struct arrivals *arrivals)
 {
-	*arrivals = (struct arrivals){.map = -1, .program = -1};
+	*arrivals = (struct arrivals){.map = -1, .program = -1, .gate = -1};
 }
 
 void arrivals_close(struct arrivals *arrivals)

@@ -46,6 +46,7 @@ void closing_init(
 	    .kind = kind,
 	    .ours = ours,
 	    .word = word,
+	    .filter = -1,
 	    .look_at = CLOCK_NEVER,
 	};
 }
@@ -82,7 +83,8 @@ void closing_gate(struct closing *closing, int64_t now)
 	/* The word comes first: a connection accepted under the gate must find it there. */
 	say(closing, WORD_CLOSING | WORD_GATED);
 	closing->ever_gated = true;
-	closing->way = closing->ours ? gate_set(closing->fd, closing->kind) : GATE_NONE;
+	closing->way =
+	    closing->ours ? gate_set(closing->fd, closing->kind, closing->filter) : GATE_NONE;
 	closing->quiet_since = now;
 	set_state(closing, CLOSING_GATED, now);
 }

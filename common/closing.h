@@ -32,6 +32,7 @@ struct closing {
 	bool ours; /* false: a service manager has it too; it is never gated nor shut down */
 	_Atomic uint64_t *word; /* of the listener, in shared memory */
 
+	int filter; /* of gate_set, not owned; -1: none, or set by who has one */
 	enum gate_way way; /* how it was gated */
 	bool ever_gated; /* and so the word says for ever */
 	bool cutting; /* the word tells to end what came from it */

@@ -24,8 +24,11 @@ enum gate_way {
 	GATE_SHUTDOWN, /* Unix socket: shutdown(SHUT_RD) refuses newcomers and keeps the queue */
 };
 
-/* Sets the gate on a listening socket, for all processes that share it. Idempotent. */
-enum gate_way gate_set(int listener, enum listener_kind kind);
+/*
+ * Sets the gate on a listening socket, for all processes that share it. Idempotent. filter: a
+ * program that drops SYNs (arrivals.h), not owned, which spares making one; -1: there is none.
+ */
+enum gate_way gate_set(int listener, enum listener_kind kind, int filter);
 
 /*
  * Takes the gate away again; backlog is what it had. Who accepts on the listener from then on still

@@ -22,6 +22,9 @@
 #ifndef SO_DETACH_FILTER
 #define SO_DETACH_FILTER 27
 #endif
+#ifndef SO_ATTACH_BPF
+#define SO_ATTACH_BPF 50
+#endif
 #ifndef IP_MINTTL
 #define IP_MINTTL 21
 #endif
@@ -99,7 +102,7 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-enum gate_way gate_set(int listener, enum listener_kind kind)
+enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 {
 	/* Offset 0 is the TCP header; byte 13 has the flags: SYN (0x02) without ACK (0x10) is
 	 * dropped. */
@@ -115,6 +118,8 @@ enum gate_way gate_set(int listener, enum listener_kind kind)
 
 	if (kind == LISTENER_UNIX)
 		return shutdown(listener, SHUT_RD) == 0 ? GATE_SHUTDOWN : GATE_NONE;
+	if (filter >= 0 && set_int(listener, SOL_SOCKET, SO_ATTACH_BPF, filter) == 0)
+		return GATE_FILTER;
 	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0)
 		return GATE_FILTER;
 	v4 = set_int(listener, IPPROTO_IP, IP_MINTTL, 255);

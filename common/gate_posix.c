@@ -31,8 +31,9 @@ static bool set_minimum(int fd, int ttl)
 	return set;
 }
 
-enum gate_way gate_set(int listener, enum listener_kind kind)
+enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 {
+	(void)filter;
 	if (kind == LISTENER_UNIX)
 		return shutdown(listener, SHUT_RD) == 0 ? GATE_SHUTDOWN : GATE_NONE;
 	if (set_minimum(listener, 255))

@@ -267,6 +267,7 @@ struct listener *listener_open(
 	}
 	closing_init(&listener->closing, listener->fd, listener->kind, listener->ours,
 	    &listeners->scoreboard->listeners[listener->index]);
+	listener->closing.filter = listeners->arrivals.gate;
 	closing_restate(&listener->closing);
 	listener_set_state(listeners, listener, LISTENER_OPEN);
 	return listener;
