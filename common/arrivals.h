@@ -9,14 +9,12 @@
  * that question is asked as before. The count is by port, so it says nothing of a port that two
  * listeners share.
  *
-<<<<<<< HEAD
  * The one thing that could add to the other side is a connection made of a SYN cookie that was sent
  * twice. A SYN that another processor is letting through just while the gate is set is counted
  * within less than a microsecond; the counts are read later.
-=======
+ *
  * Beside it, loaded once and for all, is the gate's own filter: to attach a program that is there
  * costs little, where one that comes with the call (gate.h) is translated for each listener anew.
->>>>>>> portbench
  *
  * Linux only, and only with the privilege for bpf(2); elsewhere nothing is counted.
  */

@@ -158,9 +158,11 @@ static void unknown_service(struct control_client *client, const char *name)
 	names[count] = NULL;
 	if (client->trusted)
 		near = diagnostics_nearest(name, names);
-	client_error(client, "unknown-service", "there is no service \"%.80s\"%s%s%s", name,
-	    near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-	    near != NULL ? "\"?" : "");
+	if (near != NULL)
+		client_error(client, "unknown-service",
+		    "there is no service %.80s; did you mean %s?", name, near);
+	else
+		client_error(client, "unknown-service", "there is no service %.80s", name);
 }
 
 /* Finds the service. Returns 0, or -1 with the error told. */
@@ -255,20 +257,19 @@ static unsigned next_port(const struct policy *policy, unsigned after)
 }
 
 /*
- * Opens one of the ports that allow-ports has, each in turn. One that we listen on, at whatever
- * address, is not even tried, and the next request goes on behind the last one. Returns as
- * open_one.
+ * One round over allow-ports, behind the last one that was tried: of those that we listen on at
+ * some address, or of the others. Returns as open_one; *tries are left.
  */
-static const char *open_allowed(struct control_client *client, const struct request *request,
-    struct wish *wish, bool lease, struct listener **out, char *why, size_t size)
+static const char *open_of(struct control_client *client, const struct request *request,
+    struct wish *wish, bool lease, bool ours, int *tries, struct listener **out, char *why,
+    size_t size)
 {
 	struct control_endpoint *endpoint = client->endpoint;
 	const struct listeners *listeners = client->control->ports->listeners;
 	unsigned first = next_port(&endpoint->policy, endpoint->last_port), port = first;
-	int tries = 0;
 
 	do {
-		if (!listeners_use_port(listeners, port)) {
+		if (listeners_use_port(listeners, port) == ours && (*tries)-- > 0) {
 			const char *code;
 
 			set_port(&wish->address, port);
@@ -277,16 +278,30 @@ static const char *open_allowed(struct control_client *client, const struct requ
 			if (code == NULL ||
 			    (strcmp(code, "in-use") != 0 && strcmp(code, "closing") != 0))
 				return code;
-			if (++tries == PORTS_TRIED)
-				break;
 		}
 		port = next_port(&endpoint->policy, port);
-	} while (port != first);
-	snprintf(why, size,
-	    tries == PORTS_TRIED
-		? "others have the ports of allow-ports that were tried; ask again for the next"
-		: "no port of allow-ports is free at that address");
+	} while (port != first && *tries > 0);
 	return "in-use";
+}
+
+/*
+ * Opens one of the ports that allow-ports has, each in turn. Those that we listen on at some
+ * address come last, for most of them are not free at this one either. A request tries so many and
+ * no more; the next one goes on behind the last.
+ */
+static const char *open_allowed(struct control_client *client, const struct request *request,
+    struct wish *wish, bool lease, struct listener **out, char *why, size_t size)
+{
+	int tries = PORTS_TRIED;
+	const char *code = open_of(client, request, wish, lease, false, &tries, out, why, size);
+
+	if (code != NULL && strcmp(code, "in-use") == 0)
+		code = open_of(client, request, wish, lease, true, &tries, out, why, size);
+	if (code != NULL && strcmp(code, "in-use") == 0)
+		snprintf(why, size, "%s",
+		    tries > 0 ? "no port of allow-ports is free at that address"
+			      : "others have the ports that were tried; ask again for the next");
+	return code;
 }
 
 static void open_port(struct control_client *client, const struct request *request, bool lease)
