@@ -153,7 +153,7 @@ static void unknown_service(struct control_client *client, const char *name)
 	for (const struct service_config *at = client->control->config->services;
 	     at != NULL && count < CONFIG_SERVICES_MAX; at = at->next)
 		names[count++] = at->name;
-	for (size_t i = 0; service_kinds[i] != NULL && i < 31; i++)
+	for (size_t i = 0; i < 31 && service_kinds[i] != NULL; i++)
 		names[count++] = service_kinds[i]->name;
 	names[count] = NULL;
 	if (client->trusted)

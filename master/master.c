@@ -31,6 +31,7 @@
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
 #define LISTENERS_AUTO 1024
+#define FOLDERS_MOST 1024 /* that ports of their own are expected to have open */
 
 enum master_state {
 	MASTER_STARTING,
@@ -475,7 +476,9 @@ static size_t places_wanted(const struct config *config)
  * alone, which has room for them where a worker has its connections. */
 static size_t descriptors_wanted(const struct config *config, size_t workers)
 {
-	size_t count = pool_capacity(workers) * 3 + (size_t)config->max_listeners * 2 + 64;
+	size_t listeners = (size_t)config->max_listeners;
+	size_t folders = listeners < FOLDERS_MOST ? listeners : FOLDERS_MOST;
+	size_t count = pool_capacity(workers) * 3 + listeners + folders + 64;
 
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
 		count += 2; /* a folder and a log */
