@@ -483,9 +483,15 @@ ok" ]
 		[ "$output" = 'error token the token is wrong
 (eof)' ]
 	done
-	grep -q "control $tcp: refused 127.0.0.1:[0-9]*: token: the token is wrong" "$log"
+	# One such line a second at most.
+	wait_until refusal_is_logged
 	run ! grep -q sesam "$log"
 	says_nothing_of_token
+}
+
+refusal_is_logged() {
+	"$tools/ctl" "$tcp" 'send:token "open sesam"\n' end >/dev/null
+	grep -q "control $tcp: refused 127.0.0.1:[0-9]*: token: the token is wrong" "$log"
 }
 
 # Neither status nor the command line knows it.
