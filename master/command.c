@@ -517,7 +517,8 @@ const struct command commands[] = {
     },
     {
 	.name = "lease",
-	.usage = "[-s ENDPOINT] [--ttl DURATION] ADDR SERVICE [ARG...] [-- COMMAND...]",
+	.usage = "[-s ENDPOINT | --private] [--ttl DURATION] [--heartbeat DURATION] ADDR SERVICE "
+		 "[ARG...] [-- COMMAND...]",
 	.summary = "have a port for as long as this, or COMMAND, runs",
 	.help = CLIENT_HELP
 	"      --ttl DURATION    at most so long\n"
@@ -531,7 +532,9 @@ const struct command commands[] = {
 	"LASTCALL_URL set, closes the port\n"
 	"when it ends, and exits with its status: 128+N if signal N killed it, 127 if there is no "
 	"such command, 126 if it\n"
-	"cannot be run, 125 if lastcall could not get the port. TERM and HUP are passed on.\n"
+	"cannot be run, 125 if lastcall could not get the port. TERM, HUP, USR1 and USR2 are "
+	"passed "
+	"on.\n"
 	"\nWithout: prints the address, and closes the port at the end of standard input or at a "
 	"signal.\n" CLIENT_ADDRESS_HELP
 	"\nExit status: 0 closed (or the ttl was over), 3 something was cut, 1 failed or closed by "

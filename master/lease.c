@@ -378,6 +378,8 @@ int lease_run(const struct command *command, const struct options *options)
 
 	if (status != STATUS_DONE)
 		return status;
+	if (options->alone && options->control != NULL)
+		return command_misused(command, "either -s or --private");
 	status = remote_address(command, options->address, &address);
 	if (status == STATUS_USAGE)
 		return status;

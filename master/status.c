@@ -243,6 +243,12 @@ static void print_number(const struct row *server, const char *name, const char 
 	printf(", %s %s%s", number, noun, strcmp(number, "1") == 0 ? "" : "s");
 }
 
+static void print_number_if_any(const struct row *server, const char *name, const char *noun)
+{
+	if (is_number(value(server, name)) && strcmp(value(server, name), "0") != 0)
+		print_number(server, name, noun);
+}
+
 /* "lastcall 0.1.0, pid 4711: serving for 2h 5m, 2 workers, 3 listeners (1 leased), ...". */
 static void print_server(const struct row *server)
 {
@@ -259,10 +265,10 @@ static void print_server(const struct row *server)
 		printf(" (%s leased)", value(server, "leases"));
 	print_number(server, "connections", "connection");
 	print_if_any(server, "accepted", "in all");
-	print_if_any(server, "restarts", "workers restarted");
-	print_if_any(server, "watchdog-kills", "killed by the watchdog");
-	print_if_any(server, "lost", "connections lost");
-	print_if_any(server, "refused", "clients refused");
+	print_if_any(server, "lost", "lost");
+	print_if_any(server, "refused", "refused");
+	print_number_if_any(server, "restarts", "restart");
+	print_number_if_any(server, "watchdog-kills", "watchdog kill");
 	putchar('\n');
 }
 

@@ -402,6 +402,7 @@ free_port() {
 	fails 2 'status: unexpected "x"' status x
 	fails 2 'ping: unknown option --json' ping --json
 	fails 2 'stop: either -s, or a pid file' stop -s control -p pid
+	fails 2 'lease: either -s or --private' lease -s control --private :0 echo
 	fails 2 'lease: an address is missing' lease
 	fails 2 'lease: an address is missing' lease -- true
 	fails 2 'lease: what is to be served there?' lease :0 -- true

@@ -225,6 +225,75 @@ has_state() {
 	cmp answer.1 answer.2
 }
 
+# hold_lease [OPTION…]: a holder that says what is written to descriptor 8; what it is told is in leased. Its queue is held.
+hold_lease() {
+	rm -f leased words
+	mkfifo words
+	"$tools/ctl" "$endpoint" pump <words >leased 3>&- &
+	background+=($!)
+	exec 8>words
+	echo "lease $* 127.0.0.1:0 mirror" >&8
+	wait_until grep -q '^ok' leased
+	read -r _ address <leased
+	hold_queue
+}
+
+# close_by_hand: somebody else asks for the close, which waits for the queue.
+close_by_hand() {
+	"$tools/ctl" "$endpoint" "send:close $address\n" answer >by-hand 3>&- 8>&- &
+	background+=($!)
+	wait_until has_state "$address" closing
+}
+
+status_says() {
+	"$tools/ctl" "$endpoint" 'send:status\n' answer | grep -q "$1"
+}
+
+@test "close: by its lease and by hand at once is one close, and both are told" {
+	serve
+	hold_lease
+	close_by_hand
+	echo "close $address" >&8
+	wait_until status_says ' leases=0 '
+	release_queue
+	wait "${background[-1]}"
+	exec 8>&-
+	wait "${background[-2]}"
+	[ "$(wc -l <leased)" -eq 2 ] # its lease and the receipt
+	[[ $(cat by-hand) == "ok $address milliseconds="* ]]
+	[ "$(sed -n 2p leased)" = "$(cat by-hand)" ]
+	[ "$(grep -c "$address: closed after" "$log")" -eq 1 ]
+}
+
+@test "close: by hand while its ttl ends is one close, and both are told" {
+	serve
+	hold_lease ttl=1s
+	close_by_hand
+	wait_until status_says "^listener address=$address .* ttl-ms=0 "
+	says "cancel $address" 'error not-closing *'
+	release_queue
+	wait "${background[-1]}"
+	wait_until grep -q '^closed' leased
+	[[ $(cat by-hand) == "ok $address milliseconds="* ]]
+	[ "$(sed -n '2s/ reason=ttl//p' leased)" = "$(sed 's/^ok/closed/' by-hand)" ]
+	[ "$(grep -c "$address: closed after" "$log")" -eq 1 ]
+	exec 8>&-
+}
+
+@test "close: by hand while its holder is killed is one close, and who asked is told" {
+	serve
+	hold_lease
+	holder=${background[-1]}
+	close_by_hand
+	kill -KILL "$holder"
+	wait_until status_says ' leases=0 '
+	release_queue
+	wait "${background[-1]}"
+	[[ $(cat by-hand) == "ok $address milliseconds="* ]]
+	[ "$(grep -c "$address: closed after" "$log")" -eq 1 ]
+	exec 8>&-
+}
+
 @test "close: who asked may go away, the port closes all the same" {
 	serve
 	hold_queue

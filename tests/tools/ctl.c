@@ -17,7 +17,7 @@
  *	line            reads a line
  *	answer          reads lines up to one that begins with ok or error
  *	end             reads all to the end
- *	pump            sends all of standard input, shuts the sending side, and reads to the end
+ *	pump            sends standard input as it comes, and then shuts the sending side; reads to the end
  *	close           closes the connection; with unread bytes that is a reset
  *	hold            closes standard output, and waits until it is killed
  */
@@ -317,6 +317,7 @@ static void pump(struct client *client)
 			if (n <= 0)
 				return;
 			fwrite(got, 1, (size_t)n, stdout);
+			fflush(stdout);
 		}
 	}
 }
