@@ -58,6 +58,8 @@ struct line_out {
 
 /* Appends a space where one is needed, then key and value as one word, quoted if it has to be. */
 void line_put_word(struct line_out *out, const char *key, const char *value);
+
+/* A number that is negative, as one of a worker's that is beyond all bounds, is INT64_MAX. */
 void line_put_number(struct line_out *out, const char *key, int64_t value);
 
 /* Appends text for people: a double quote becomes a single one, and what is neither printable ASCII

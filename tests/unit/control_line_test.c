@@ -159,7 +159,7 @@ static void test_put(void)
 	line_put_word(&out, "", "ok");
 	line_put_word(&out, "", "127.0.0.1:80");
 	line_put_number(&out, "open=", -3);
-	check_line(&out, "ok 127.0.0.1:80 open=-3\n");
+	check_line(&out, "ok 127.0.0.1:80 open=9223372036854775807\n"); /* scribbled */
 	line_put_word(&out, "address=", "unix:/srv/my \"site\\\n\xff");
 	line_put_word(&out, "", "");
 	line_put_word(&out, "url=", "");
