@@ -73,7 +73,6 @@ struct handover {
 	const struct config *config;
 	struct scoreboard *scoreboard;
 	unsigned slot; /* its own in the scoreboard */
-	unsigned generation; /* whose word says what the end of the drain pipe means */
 	int drain; /* read end of the drain pipe */
 	int channel; /* to the master */
 	const int *bells; /* one descriptor per slot: ring to make its worker look again */

@@ -14,7 +14,6 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 	size_t slots_size = slots * sizeof(struct slot);
 	size_t tallies_size = slots * SCOREBOARD_LISTENERS * sizeof(struct tally);
 	size_t listeners_size = SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t);
-	size_t generations_size = SCOREBOARD_GENERATIONS * sizeof(_Atomic uint32_t);
 	char *memory;
 
 	*scoreboard = (struct scoreboard){.fd = -1};
@@ -22,7 +21,7 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 		errno = EINVAL;
 		return -1;
 	}
-	scoreboard->size = slots_size + tallies_size + listeners_size + generations_size;
+	scoreboard->size = slots_size + tallies_size + listeners_size + sizeof(_Atomic uint32_t);
 	memory = system_shared_memory(scoreboard->size, &scoreboard->fd);
 	if (memory == NULL)
 		return -1;
@@ -32,7 +31,7 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 	scoreboard->tallies = (struct tally *)(void *)(memory + slots_size);
 	memory += slots_size + tallies_size;
 	scoreboard->listeners = (_Atomic uint64_t *)(void *)memory;
-	scoreboard->generations = (_Atomic uint32_t *)(void *)(memory + listeners_size);
+	scoreboard->order = (_Atomic uint32_t *)(void *)(memory + listeners_size);
 	return 0;
 }
 

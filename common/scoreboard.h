@@ -1,7 +1,7 @@
 /*
  * The memory that master and workers share: a slot of numbers for each worker, a tally for each
  * worker and listener, and the words that carry a state to everybody at once (one for each
- * listener, one for each generation).
+ * listener, one for what the workers are told).
  *
  * Who writes what: a worker its own slot; the master the words (and a worker too, when the master
  * has died). A worker can scribble over all of it, so the master keeps its own truth elsewhere and
@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #define SCOREBOARD_LISTENERS 16384 /* words for listeners */
-#define SCOREBOARD_GENERATIONS 64 /* words for generations */
 #define SCOREBOARD_SLOTS 1024 /* the most workers at a time, retiring ones included */
 
 /* What a worker is doing, as it says. */
@@ -31,11 +30,12 @@ enum slot_state {
 			 otherwise */
 };
 
-/* What the end of the drain pipe means, one word per generation; a higher one overrides a lower
- * one. */
+/*
+ * What the end of the drain pipe means; a higher one overrides a lower one. A worker that a
+ * successor replaces is told so over its channel: its siblings go on.
+ */
 enum order {
 	ORDER_NONE, /* nothing was said: the master has died */
-	ORDER_RETIRE, /* a successor serves the listeners */
 	ORDER_STOP, /* they are closing: accept until they are released */
 	ORDER_CUT, /* end now: cut what is open, and count it */
 };
@@ -94,7 +94,7 @@ struct scoreboard {
 	struct tally
 	    *tallies; /* SCOREBOARD_LISTENERS for each slot: pages nobody uses cost nothing */
 	_Atomic uint64_t *listeners; /* SCOREBOARD_LISTENERS words */
-	_Atomic uint32_t *generations; /* SCOREBOARD_GENERATIONS words, enum order */
+	_Atomic uint32_t *order; /* enum order */
 };
 
 /* Makes the memory. Returns 0, or -1 with errno ENOMEM, EMFILE or ENFILE. */

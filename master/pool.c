@@ -110,7 +110,7 @@ void pool_restate(struct pool *pool)
 		if (pool->listeners->all[i].state != LISTENER_VACANT)
 			closing_restate(&pool->listeners->all[i].closing);
 	}
-	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)pool->order);
+	atomic_store(pool->scoreboard->order, (uint32_t)pool->order);
 	for (size_t i = 0; i < pool->capacity; i++) {
 		if (pool->workers[i].state == WORKER_VACANT)
 			atomic_store(&pool->scoreboard->slots[i].state, SLOT_VACANT);
@@ -297,7 +297,6 @@ static void be_worker(
 	    .config = pool->config,
 	    .scoreboard = pool->scoreboard,
 	    .slot = slot_of(pool, self),
-	    .generation = pool->generation,
 	    .drain = pool->drain[0],
 	    .channel = channel,
 	    .bells = pool->ropes,
@@ -735,7 +734,7 @@ bool pool_want(struct pool *pool, size_t wanted)
 static void give_order(struct pool *pool, enum order order)
 {
 	pool->order = order;
-	atomic_store(&pool->scoreboard->generations[pool->generation], (uint32_t)order);
+	atomic_store(pool->scoreboard->order, (uint32_t)order);
 }
 
 void pool_order_stop(struct pool *pool)

@@ -91,7 +91,7 @@ struct pool {
 
 	unsigned generation;
 	int drain[2]; /* the drain pipe; the write end is -1 once the drain began */
-	enum order order; /* our own truth of the generation's word */
+	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
 	bool fork_failing; /* the log knows */
 	int64_t watched_at; /* when the hearts were last listened to */

@@ -31,7 +31,7 @@ bool worker_hears_last_call(const struct worker *worker)
 	const struct handover *from = worker->from;
 
 	return worker->phase >= PHASE_STOPPING ||
-	    atomic_load(&from->scoreboard->generations[from->generation]) >= ORDER_STOP;
+	    atomic_load(from->scoreboard->order) >= ORDER_STOP;
 }
 
 /* ---- being replaced ---- */
@@ -89,7 +89,7 @@ static void begin_retirement(struct worker *worker)
 	acceptors_leave(worker);
 }
 
-/* The drain pipe has ended. What it means was said before, in the generation's word. */
+/* The drain pipe has ended. What it means was said before, in the order's word. */
 static void drain_ready(struct watch *watch, unsigned events)
 {
 	struct worker *worker = container_of(watch, struct worker, drain);
@@ -97,12 +97,9 @@ static void drain_ready(struct watch *watch, unsigned events)
 
 	(void)events;
 	loop_watch(worker->loop, watch, 0);
-	switch (atomic_load(&from->scoreboard->generations[from->generation])) {
+	switch (atomic_load(from->scoreboard->order)) {
 	case ORDER_NONE:
 		become_orphan(worker);
-		break;
-	case ORDER_RETIRE:
-		begin_retirement(worker);
 		break;
 	case ORDER_STOP:
 		set_phase(worker, PHASE_STOPPING);
@@ -156,7 +153,7 @@ static void bell_ready(struct watch *watch, unsigned events)
 	(void)events;
 	bell_hush(watch->fd);
 	atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
-	if (atomic_load(&from->scoreboard->generations[from->generation]) == ORDER_CUT) {
+	if (atomic_load(from->scoreboard->order) == ORDER_CUT) {
 		begin_cut(worker);
 		return;
 	}
