@@ -17,9 +17,9 @@
  *	line            reads a line
  *	answer          reads lines up to one that begins with ok or error
  *	end             reads all to the end
- *	pump            sends standard input as it comes, and then shuts the sending side; reads to the end
- *	close           closes the connection; with unread bytes that is a reset
- *	hold            closes standard output, and waits until it is killed
+ *	pump            sends standard input as it comes, and then shuts the sending side; reads to
+ *the end close           closes the connection; with unread bytes that is a reset hold closes
+ *standard output, and waits until it is killed
  */
 #include <arpa/inet.h>
 #include <errno.h>
