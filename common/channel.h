@@ -7,6 +7,7 @@
  *   master to worker   RETIRE     leave the listeners to the others, finish what you have, exit
  *                      LISTEN     here is another listener, with its descriptor and its service
  *                      LOOK       the word of the listener `index` says something new
+ *                      CUT        the time to finish is over: cut what is open, exit
  *
  * The master never waits for a worker: what it cannot send now it sends later, and the words are
  * the truth that a LOOK only points to.
@@ -25,6 +26,7 @@ enum channel_type {
 	CHANNEL_RETIRE,
 	CHANNEL_LISTEN,
 	CHANNEL_LOOK,
+	CHANNEL_CUT,
 };
 
 #define CHANNEL_WORDS_MAX 8192

@@ -32,6 +32,8 @@ const struct directive config_directives[] = {
 	"0"},
     {"grace", DIRECTIVE_DURATION, FIELD(grace), 0, DAY, NULL, NULL, "30s"},
     {"settle", DIRECTIVE_DURATION, FIELD(settle), 0, 60 * SECOND, NULL, NULL, "5s"},
+    {"retire-grace", DIRECTIVE_DURATION, FIELD(retire_grace), 0, 365 * DAY, "unlimited", NULL,
+	"unlimited"},
     {"watchdog", DIRECTIVE_DURATION, FIELD(watchdog), 2 * SECOND, 3600 * SECOND, NULL, NULL, "10s"},
     {"max-connections", DIRECTIVE_NUMBER, FIELD(max_connections), 1, 1000000, "auto", NULL, "auto"},
     {"max-requests", DIRECTIVE_NUMBER, FIELD(max_requests), 0, DIRECTIVE_NO_LIMIT, NULL, NULL, "0"},

@@ -89,6 +89,8 @@ struct config {
 	int64_t core_limit; /* bytes, 0; DIRECTIVE_AUTO: unlimited */
 	int64_t grace; /* ms a stop may take, 30s */
 	int64_t settle; /* ms that unfinished handshakes are waited for, 5s */
+	int64_t retire_grace; /* ms that a worker which was replaced may take; DIRECTIVE_AUTO:
+			       * unlimited */
 	int64_t watchdog; /* ms without a heartbeat until a worker is killed, 10s; at least 2s */
 	/* Of one worker; DIRECTIVE_AUTO: 4096, or what the descriptor limit allows. */
 	int64_t max_connections;
@@ -105,6 +107,7 @@ struct config {
 	struct listen_config *listeners; /* in the order of the file, then of the command line */
 	struct config_source *sources; /* files read, owned; positions point into them */
 	struct config_setting *settings; /* the newest first */
+	struct config *older; /* for whoever keeps more than one; not owned */
 };
 
 /* The directives of the top level, into struct config. */

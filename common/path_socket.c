@@ -86,24 +86,37 @@ static int bind_path(struct path_socket *socket, mode_t mode, gid_t group)
 	return 0;
 }
 
-int path_socket_open(
-    struct path_socket *socket, int backlog, mode_t mode, gid_t group, int patience)
+int path_socket_bind(struct path_socket *socket, mode_t mode, gid_t group, int patience)
 {
-	int folder = lock_folder(socket->at.sun_path, patience), failed;
+	int failed;
 
+	socket->lock = lock_folder(socket->at.sun_path, patience);
 	socket->inode = 0;
 	unlink_stale(&socket->at);
 	socket->fd = stream_socket();
-	if (socket->fd >= 0 && bind_path(socket, mode, group) == 0 &&
-	    listen(socket->fd, backlog) == 0) {
-		fd_close(&folder);
+	if (socket->fd >= 0 && bind_path(socket, mode, group) == 0)
 		return 0;
-	}
 	failed = errno;
 	path_socket_close(socket);
-	fd_close(&folder);
 	errno = failed;
 	return -1;
+}
+
+/* A child that was forked meanwhile may have a copy of the lock: it is given up for all. */
+static void unlock_folder(struct path_socket *socket)
+{
+	if (socket->lock >= 0)
+		flock(socket->lock, LOCK_UN);
+	fd_close(&socket->lock);
+}
+
+int path_socket_listen(struct path_socket *socket, int backlog)
+{
+	int result = listen(socket->fd, backlog);
+
+	if (result == 0)
+		unlock_folder(socket);
+	return result;
 }
 
 void path_socket_unlink(struct path_socket *socket)
@@ -120,4 +133,5 @@ void path_socket_close(struct path_socket *socket)
 {
 	path_socket_unlink(socket);
 	fd_close(&socket->fd);
+	unlock_folder(socket);
 }

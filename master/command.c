@@ -133,6 +133,34 @@ static void apply_control(
 		diagnostics_error(d, &here, NULL, 0, "%s", strerror(errno));
 }
 
+/* ---- a configuration, at the start and at each reload ---- */
+
+static struct config *no_memory(struct diagnostics *d)
+{
+	diagnostics_error(d, &(struct position){0}, NULL, 0, "out of memory");
+	return NULL;
+}
+
+/*
+ * Adds what the command line says to what was read, and looks at the whole, also after errors: what
+ * is wrong is to be seen in one run. Returns it, or NULL when there was any error.
+ */
+static struct config *complete(
+    struct config *config, const struct options *options, const char *file, struct diagnostics *d)
+{
+	apply_control(config, options, d);
+	if (apply_options(config, options) == -1)
+		diagnostics_error(d, &(struct position){0}, NULL, 0, "%s", strerror(errno));
+	config_check_system(config, d);
+	if (d->errors == 0 && config->listeners == NULL && config->controls == NULL)
+		diagnostics_error(d, &(struct position){.file = file}, NULL, 0,
+		    "nothing to serve: there is no listen");
+	if (diagnostics_end(d) == 0)
+		return config;
+	config_free(config);
+	return NULL;
+}
+
 /* ---- -d ---- */
 
 /*
@@ -169,7 +197,9 @@ static int detach(void)
 								      : STATUS_FAILED);
 }
 
-static int start(struct config *config, const struct options *options)
+/* Runs the server; source is where its configuration came from. Owns config. */
+static int start(
+    struct config *config, const struct options *options, const struct source_of_config *source)
 {
 	struct announce announce = {
 	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
@@ -177,104 +207,95 @@ static int start(struct config *config, const struct options *options)
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
 		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd,
 		    strerror(errno));
+		config_free(config);
 		return STATUS_USAGE;
 	}
 	if (options->detach) {
 		announce.parent = detach();
 		if (announce.parent == -1) {
 			fprintf(stderr, "lastcall: error: -d: %s\n", strerror(errno));
+			config_free(config);
 			return STATUS_FAILED;
 		}
 	}
-	return master_run(config, &announce);
+	return master_run(config, &announce, source);
 }
 
 /* ---- serve ---- */
 
-static int run_serve(const struct command *command, const struct options *options)
+/* What the options say. Returns it, or NULL with every error in d. */
+static struct config *load_serve(const void *from, struct diagnostics *d)
 {
-	struct diagnostics diagnostics = {.out = stderr};
+	const struct options *options = from;
 	struct config *config = config_new();
 	const char *folder = options->folder != NULL ? options->folder : ".";
 	char http[] = "http", argument[4096];
 	char *words[] = {http, argument};
-	int status = STATUS_USAGE;
 
-	(void)command;
 	if (config == NULL)
-		return out_of_memory();
+		return no_memory(d);
 	snprintf(argument, sizeof argument, "%s", folder);
 	for (int i = 0; i < options->listen_count; i++)
-		config_add_listener(config, options->listen[i].address, 2, words, &diagnostics);
+		config_add_listener(config, options->listen[i].address, 2, words, d);
 	if (options->listen_count == 0)
-		config_add_listener(config, "8080", 2, words, &diagnostics);
-	apply_control(config, options, &diagnostics);
-	if (apply_options(config, options) == -1)
-		status = out_of_memory();
-	else if (diagnostics.errors == 0 && config_check_system(config, &diagnostics) == 0)
-		status = start(config, options);
-	diagnostics_end(&diagnostics);
-	config_free(config);
-	return status;
+		config_add_listener(config, "8080", 2, words, d);
+	return complete(config, options, NULL, d);
+}
+
+static int run_serve(const struct command *command, const struct options *options)
+{
+	const struct source_of_config source = {load_serve, options};
+	struct diagnostics diagnostics = {.out = stderr};
+	struct config *config = load_serve(options, &diagnostics);
+
+	(void)command;
+	return config != NULL ? start(config, options, &source) : STATUS_USAGE;
 }
 
 /* ---- run, check ---- */
 
-/*
- * Loads what the options name: the file of -c, the default one if nothing else says what to serve
- * or where to be asked for it, and the listeners of the command line. Returns the configuration, or
- * NULL after the errors were written.
- */
-static struct config *load(const struct options *options, const char **file)
+/* The file of -c, or the default one if nothing else says what to serve or where to be asked for
+ * it; or NULL. */
+static const char *config_file(const struct options *options)
 {
-	struct diagnostics diagnostics = {.out = stderr};
+	if (options->config_file == NULL && options->listen_count == 0 && options->control == NULL)
+		return DEFAULT_CONFIG;
+	return options->config_file;
+}
+
+/* The file that the options name, and the listeners of the command line. Returns it, or NULL with
+ * every error in d. */
+static struct config *load_run(const void *from, struct diagnostics *d)
+{
+	const struct options *options = from;
+	const char *file = config_file(options);
 	struct config *config = config_new();
 
-	*file = options->config_file;
-	if (*file == NULL && options->listen_count == 0 && options->control == NULL)
-		*file = DEFAULT_CONFIG;
-	if (config == NULL) {
-		out_of_memory();
-		return NULL;
-	}
-	if (*file != NULL)
-		config_load(config, *file, &diagnostics);
+	if (config == NULL)
+		return no_memory(d);
+	if (file != NULL)
+		config_load(config, file, d);
 	for (int i = 0; i < options->listen_count; i++)
 		config_add_listener(config, options->listen[i].address, options->listen[i].count,
-		    options->listen[i].words, &diagnostics);
-	apply_control(config, options, &diagnostics);
-	if (apply_options(config, options) == -1)
-		diagnostics_error(
-		    &diagnostics, &(struct position){0}, NULL, 0, "%s", strerror(errno));
-	/* Also after errors: what is wrong is to be seen in one run. */
-	config_check_system(config, &diagnostics);
-	if (diagnostics.errors == 0 && config->listeners == NULL && config->controls == NULL)
-		diagnostics_error(&diagnostics, &(struct position){.file = *file}, NULL, 0,
-		    "nothing to serve: there is no listen");
-	if (diagnostics_end(&diagnostics) == 0)
-		return config;
-	config_free(config);
-	return NULL;
+		    options->listen[i].words, d);
+	return complete(config, options, file, d);
 }
 
 static int run_run(const struct command *command, const struct options *options)
 {
-	const char *file;
-	struct config *config = load(options, &file);
-	int status;
+	const struct source_of_config source = {load_run, options};
+	struct diagnostics diagnostics = {.out = stderr};
+	struct config *config = load_run(options, &diagnostics);
 
 	(void)command;
-	if (config == NULL)
-		return STATUS_USAGE;
-	status = start(config, options);
-	config_free(config);
-	return status;
+	return config != NULL ? start(config, options, &source) : STATUS_USAGE;
 }
 
 static int run_check(const struct command *command, const struct options *options)
 {
-	const char *file;
-	struct config *config = load(options, &file);
+	const char *file = config_file(options);
+	struct diagnostics diagnostics = {.out = stderr};
+	struct config *config = load_run(options, &diagnostics);
 	int services = 0, listeners = 0;
 
 	(void)command;
@@ -419,8 +440,9 @@ static int run_stop(const struct command *command, const struct options *options
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
-	"TTIN and TTOU: one\n"                                                                     \
-	"worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or " \
+	"HUP: reload; TTIN and\n"                                                                  \
+	"TTOU: one worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, "  \
+	"2 usage or "                                                                              \
 	"configuration.\n"
 
 #define CLIENT_HELP                                                                                \
@@ -559,6 +581,28 @@ const struct command commands[] = {
 			    "\nExit status: 0 it does, 1 it does not, 2 usage.\n",
 	.takes = TAKES_CLIENT,
 	.run = remote_run_ping,
+    },
+    {
+	.name = "reload",
+	.usage = "[-s ENDPOINT]",
+	.summary = "put a changed configuration in force, without losing a connection",
+	.help = CLIENT_HELP
+	"  -h, --help            this\n"
+	"\nReturns when new workers serve and those of before have begun to retire. If anything is "
+	"wrong, the daemon goes on\n"
+	"as before, and what is wrong is printed.\n"
+	"\nExit status: 0 in force, 2 the configuration is wrong (or usage), 1 it could not be "
+	"applied.\n",
+	.takes = TAKES_CLIENT,
+	.run = remote_run_reload,
+    },
+    {
+	.name = "workers",
+	.usage = "[-s ENDPOINT] N",
+	.summary = "have a running daemon use N workers, until it is reloaded",
+	.help = CLIENT_HELP "  -h, --help            this\n" FAILED_HELP,
+	.takes = TAKES_CLIENT | TAKES_ADDRESS,
+	.run = remote_run_workers,
     },
     {
 	.name = "stop",

@@ -15,15 +15,15 @@
 
 /* ---- opening ---- */
 
-/* The default endpoint, where the configuration has none. NULL: there is no place for it. */
-static struct control_config *default_config(struct control *control)
+/* The default endpoint, for a configuration that has none. NULL: there is no place for it. */
+static struct control_config *default_config(const struct control *control, const struct config *of)
 {
 	char text[512];
 	struct address address;
 	const char *why = "it is no path";
 	struct control_config *config = NULL;
 
-	if (control->config->control_off || config_default_control(text, sizeof text) == NULL)
+	if (of->control_off || config_default_control(text, sizeof text) == NULL)
 		return NULL;
 	if (config_control_address(&address, text, NULL, &why) == 0 && address.form == ADDRESS_UNIX)
 		config = config_new_control(&address);
@@ -35,14 +35,28 @@ static struct control_config *default_config(struct control *control)
 	return config;
 }
 
-/* Opens one endpoint. Returns 0, or -1 with why. */
-static int open_one(
-    struct control *control, const struct control_config *config, char *why, size_t size)
+static struct control_endpoint *vacant_endpoint(struct control *control)
 {
-	struct control_endpoint *endpoint = &control->endpoints[control->endpoints_count];
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		if (control->endpoints[i].control == NULL)
+			return &control->endpoints[i];
+	}
+	return NULL;
+}
 
+/* Opens one endpoint. Returns 0, or -1 with why. */
+static int open_one(struct control *control, const struct control_config *config, bool planned,
+    char *why, size_t size)
+{
+	struct control_endpoint *endpoint = vacant_endpoint(control);
+
+	if (endpoint == NULL) {
+		snprintf(why, size, "control %s: clients of too many others are still there",
+		    config->address.text);
+		return -1;
+	}
 	if (endpoint_open(endpoint, control, config, why, size) == 0) {
-		control->endpoints_count++;
+		endpoint->planned = planned;
 		log_write(control->log,
 		    config->address.form == ADDRESS_UNIX ? LOG_INFO : LOG_NOTICE, "control at %s",
 		    endpoint->text);
@@ -59,27 +73,106 @@ static int open_one(
 	return 0;
 }
 
+/* The endpoints that a configuration has: its own, or the default one. */
+static const struct control_config *configs_of(struct control *control, const struct config *config)
+{
+	if (config->controls != NULL || config->control_off)
+		return config->controls;
+	if (control->fallback == NULL)
+		control->fallback = default_config(control, config);
+	return control->fallback;
+}
+
 int control_open(struct control *control, char *why, size_t size)
 {
-	const struct control_config *configs = control->config->controls;
-	size_t count = 0;
-
 	control->busy_end = &control->busy;
-	if (configs == NULL)
-		configs = control->fallback = default_config(control);
-	for (const struct control_config *at = configs; at != NULL; at = at->next)
-		count++;
-	control->endpoints = calloc(count + 1, sizeof *control->endpoints);
+	control->endpoints = calloc(CONTROL_ENDPOINTS_MAX, sizeof *control->endpoints);
 	control->wheel = malloc(sizeof *control->wheel);
 	if (control->endpoints == NULL || control->wheel == NULL) {
 		snprintf(why, size, "control: %s", strerror(errno));
 		return -1;
 	}
 	wheel_init(control->wheel, clock_ms());
-	for (const struct control_config *at = configs; at != NULL; at = at->next)
-		if (open_one(control, at, why, size) == -1)
+	for (const struct control_config *at = configs_of(control, control->config); at != NULL;
+	     at = at->next)
+		if (open_one(control, at, false, why, size) == -1)
 			return -1;
 	return 0;
+}
+
+/* ---- another configuration ---- */
+
+/* The endpoint that one of another configuration is already, or NULL. */
+static struct control_endpoint *find_endpoint(
+    struct control *control, const struct control_config *config)
+{
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		struct control_endpoint *at = &control->endpoints[i];
+
+		if (at->control != NULL && !at->leaving &&
+		    strcmp(at->config->address.text, config->address.text) == 0)
+			return at;
+	}
+	return NULL;
+}
+
+int control_plan(struct control *control, const struct config *next, char *why, size_t size)
+{
+	control->next = next;
+	for (const struct control_config *at = configs_of(control, next); at != NULL;
+	     at = at->next) {
+		struct control_endpoint *endpoint = find_endpoint(control, at);
+		int result = endpoint != NULL ? endpoint_plan(endpoint, at, why, size)
+					      : open_one(control, at, true, why, size);
+
+		if (result == -1)
+			return -1;
+	}
+	return 0;
+}
+
+void control_unplan(struct control *control)
+{
+	control->next = NULL;
+	for (size_t i = 0; control->endpoints != NULL && i < CONTROL_ENDPOINTS_MAX; i++) {
+		struct control_endpoint *at = &control->endpoints[i];
+
+		if (at->control != NULL && at->planned)
+			endpoint_leave(at);
+		else if (at->control != NULL)
+			endpoint_unplan(at);
+	}
+}
+
+void control_adopt(struct control *control)
+{
+	control->config = control->next;
+	control->next = NULL;
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		struct control_endpoint *at = &control->endpoints[i];
+
+		if (at->control == NULL || at->leaving)
+			continue;
+		if (at->next != NULL)
+			endpoint_adopt(at);
+		else if (!at->planned)
+			endpoint_leave(at);
+		at->planned = false;
+	}
+}
+
+bool control_uses(const struct control *control, const struct config *config)
+{
+	for (size_t i = 0; control->endpoints != NULL && i < CONTROL_ENDPOINTS_MAX; i++) {
+		const struct control_config *used = control->endpoints[i].config;
+
+		for (const struct control_config *at = config->controls; at != NULL;
+		     at = at->next) {
+			if (control->endpoints[i].control != NULL && at == used)
+				return true;
+		}
+	}
+	return false;
 }
 
 /* ---- a turn ---- */
@@ -100,8 +193,10 @@ int64_t control_step(struct control *control, int64_t now)
 		return CLOCK_NEVER;
 	wheel_run(control->wheel, now);
 	run_busy(control, now);
-	for (size_t i = 0; i < control->endpoints_count; i++)
-		next = clock_earlier(next, endpoint_step(&control->endpoints[i], now));
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		if (control->endpoints[i].control != NULL)
+			next = clock_earlier(next, endpoint_step(&control->endpoints[i], now));
+	}
 	again = control->acted || control->busy != NULL;
 	control->acted = false;
 	return again ? now : clock_earlier(next, wheel_next(control->wheel));
@@ -132,6 +227,21 @@ void control_complain(
 	control->complaints = 0;
 }
 
+void control_reloaded(struct control *control, unsigned number, const struct control_reload *told)
+{
+	int64_t now = clock_ms();
+
+	for (struct control_client *at = control->clients; at != NULL; at = at->next) {
+		/* Those who asked later are answered by the next one. */
+		if (at->waits_for_reload == 0 || at->waits_for_reload > number)
+			continue;
+		at->waits_for_reload = 0;
+		request_reload_told(at, told);
+		client_answered(at, now);
+		client_wake(at);
+	}
+}
+
 /* ---- the end ---- */
 
 void control_stopped(struct control *control, const struct receipt *receipt)
@@ -160,21 +270,24 @@ void control_detach(struct control *control)
 		fd_close(&at->watch.fd);
 		memset(at->in, 0, sizeof at->in);
 	}
-	for (size_t i = 0; i < control->endpoints_count; i++)
-		endpoint_detach(&control->endpoints[i]);
+	for (size_t i = 0; control->endpoints != NULL && i < CONTROL_ENDPOINTS_MAX; i++) {
+		if (control->endpoints[i].control != NULL)
+			endpoint_detach(&control->endpoints[i]);
+	}
 }
 
 void control_close(struct control *control)
 {
 	while (control->clients != NULL)
 		client_drop(control->clients);
-	for (size_t i = 0; i < control->endpoints_count; i++)
-		endpoint_close(&control->endpoints[i]);
+	for (size_t i = 0; control->endpoints != NULL && i < CONTROL_ENDPOINTS_MAX; i++) {
+		if (control->endpoints[i].control != NULL)
+			endpoint_close(&control->endpoints[i]);
+	}
 	free(control->endpoints);
 	free(control->wheel);
 	config_free_control(control->fallback);
 	control->endpoints = NULL;
 	control->wheel = NULL;
 	control->fallback = NULL;
-	control->endpoints_count = 0;
 }

@@ -34,6 +34,17 @@ struct control_client;
 struct control_endpoint;
 struct wheel;
 
+#define CONTROL_ENDPOINTS_MAX (2 * CONFIG_CONTROLS_MAX + 2)
+
+/* What a reload came to. */
+struct control_reload {
+	bool done;
+	bool wrong; /* the configuration is; else it could not be applied */
+	const char *lines; /* what is wrong, as a compiler says it, each with its end; or "" */
+	const char *why; /* in one sentence */
+	unsigned generation; /* that serves from now on */
+};
+
 struct control {
 	/* Set by whoever makes it. */
 	const struct config *config;
@@ -43,18 +54,19 @@ struct control {
 	struct pool *pool;
 	const char *(*state)(void *owner); /* of the server, for `status`: "serving" */
 	void (*stop)(void *owner, bool now); /* last call, as TERM; with now, as QUIT */
+	unsigned (*reload)(void *owner); /* as HUP; returns the number of that reload */
 	void *owner;
 	int64_t started; /* ms */
 
 	/* control.c's own. */
-	struct control_endpoint *endpoints;
-	size_t endpoints_count;
+	struct control_endpoint *endpoints; /* CONTROL_ENDPOINTS_MAX */
+	const struct config *next; /* that is being applied, or NULL */
 	struct control_client *clients; /* list */
 	size_t clients_count;
 	struct control_client *busy, **busy_end; /* those with something to do */
 	struct wheel *wheel; /* their deadlines */
-	struct control_config
-	    *fallback; /* the default endpoint, where the configuration has none */
+	struct control_config *fallback; /* the default endpoint, where the configuration has or
+					  * had none */
 	bool acted; /* a port was opened or closed: the ports have to be looked at */
 	uint64_t refused; /* requests, by token and policy */
 	int64_t complained_at; /* ms: when the log was told of one */
@@ -73,6 +85,21 @@ int control_open(struct control *control, char *why, size_t size);
  * when ports_step is due too. now in ms. Call it after ports_step.
  */
 int64_t control_step(struct control *control, int64_t now);
+
+/*
+ * Plans another configuration: endpoints that it has too get its rules, others are opened. Returns
+ * 0, or -1 with why; control_unplan is due in both cases, or control_adopt, which closes those that
+ * it does not have. The clients of these stay.
+ */
+int control_plan(struct control *control, const struct config *next, char *why, size_t size);
+void control_unplan(struct control *control);
+void control_adopt(struct control *control);
+
+/* Whether it has anything of that configuration still. */
+bool control_uses(const struct control *control, const struct config *config);
+
+/* Answers those who asked for that reload, or for one before it. */
+void control_reloaded(struct control *control, unsigned number, const struct control_reload *told);
 
 /* The stop is over: answers those who asked for it, with the receipt of all ports. Closes their
  * connections and all others, with what they can take of it at once. */

@@ -426,7 +426,8 @@ void client_drop(struct control_client *client)
 	if (client->next != NULL)
 		client->next->link = client->link;
 	control->clients_count--;
-	client->endpoint->clients--;
+	if (--client->endpoint->clients == 0 && client->endpoint->leaving)
+		endpoint_close(client->endpoint);
 	buffer_free(&client->out);
 	buffer_free(&client->late);
 	free(client);

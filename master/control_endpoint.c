@@ -41,6 +41,19 @@ static void set_int(int fd, int level, int name, int value)
 
 /* ---- the token ---- */
 
+static void forget_token(struct control_token **token)
+{
+	volatile unsigned char *byte;
+
+	if (*token == NULL)
+		return;
+	byte = (*token)->bytes;
+	for (size_t i = 0; i < sizeof(*token)->bytes; i++)
+		byte[i] = 0;
+	free(*token);
+	*token = NULL;
+}
+
 /* Reads a token into room of CONTROL_LINE_MAX bytes. Returns NULL or what is wrong. */
 static const char *read_token(int fd, struct control_token *token)
 {
@@ -70,46 +83,36 @@ static const char *read_token(int fd, struct control_token *token)
 	return NULL;
 }
 
-/* Returns 0, or -1 with why. */
-static int load_token(struct control_endpoint *endpoint, char *why, size_t size)
+/* Makes a token of its file. Returns it, to be forgotten, or NULL with why. */
+static struct control_token *load_token(const char *path, char *why, size_t size)
 {
-	const char *path = endpoint->config->token_file, *wrong;
+	struct control_token *token;
+	const char *wrong;
 	int fd;
 
 	if (path == NULL) {
 		snprintf(why, size, "a control endpoint over TCP needs a token-file");
-		return -1;
+		return NULL;
 	}
-	endpoint->token = calloc(1, sizeof *endpoint->token);
+	token = calloc(1, sizeof *token);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (endpoint->token == NULL || fd == -1)
+	if (token == NULL || fd == -1)
 		wrong = strerror(errno);
 	else
-		wrong = read_token(fd, endpoint->token);
+		wrong = read_token(fd, token);
 	fd_close(&fd);
 	if (wrong == NULL)
-		return 0;
+		return token;
 	snprintf(why, size, "token-file %s: %s", path, wrong);
-	return -1;
-}
-
-static void forget_token(struct control_endpoint *endpoint)
-{
-	volatile unsigned char *byte;
-
-	if (endpoint->token == NULL)
-		return;
-	byte = endpoint->token->bytes;
-	for (size_t i = 0; i < sizeof endpoint->token->bytes; i++)
-		byte[i] = 0;
-	free(endpoint->token);
-	endpoint->token = NULL;
+	forget_token(&token);
+	return NULL;
 }
 
 void endpoint_detach(struct control_endpoint *endpoint)
 {
 	fd_close(&endpoint->watch.fd);
-	forget_token(endpoint);
+	forget_token(&endpoint->token);
+	forget_token(&endpoint->next_token);
 }
 
 bool endpoint_knows(const struct control_endpoint *endpoint, const char *secret)
@@ -130,6 +133,18 @@ bool endpoint_knows(const struct control_endpoint *endpoint, const char *secret)
 }
 
 /* ---- opening ---- */
+
+/* The group that its path is to have, in *gid; (gid_t)-1 for none. Returns 0, or -1 with why. */
+static int find_group(const struct control_config *config, gid_t *gid, char *why, size_t size)
+{
+	const struct group *group = config->group != NULL ? getgrnam(config->group) : NULL;
+
+	*gid = group != NULL ? group->gr_gid : (gid_t)-1;
+	if (config->group == NULL || group != NULL)
+		return 0;
+	snprintf(why, size, "group %s: there is none of that name", config->group);
+	return -1;
+}
 
 /* Makes the folder of the default endpoint, for that one alone. */
 static void make_folder(const char *path)
@@ -156,22 +171,22 @@ static void make_folder(const char *path)
 static int open_path(struct control_endpoint *endpoint, char *why, size_t size)
 {
 	const struct control_config *config = endpoint->config;
-	const struct group *group = NULL;
+	gid_t group;
 
 	endpoint->path = malloc(sizeof *endpoint->path);
 	if (endpoint->path == NULL) {
 		snprintf(why, size, "%s", strerror(errno));
 		return -1;
 	}
-	*endpoint->path = (struct path_socket){.fd = -1, .at = config->address.socket.un};
-	if (config->group != NULL && (group = getgrnam(config->group)) == NULL) {
-		snprintf(why, size, "group %s: there is none of that name", config->group);
+	*endpoint->path =
+	    (struct path_socket){.fd = -1, .lock = -1, .at = config->address.socket.un};
+	if (find_group(config, &group, why, size) == -1)
 		return -1;
-	}
 	if (config->soft)
 		make_folder(endpoint->path->at.sun_path);
-	if (path_socket_open(endpoint->path, BACKLOG, (mode_t)config->mode,
-		group != NULL ? group->gr_gid : (gid_t)-1, PATH_SOCKET_PATIENCE) == -1) {
+	if (path_socket_bind(endpoint->path, (mode_t)config->mode, group, PATH_SOCKET_PATIENCE) ==
+		-1 ||
+	    path_socket_listen(endpoint->path, BACKLOG) == -1) {
 		snprintf(why, size, "%s",
 		    errno == EADDRINUSE ? "it is in use by another server" : strerror(errno));
 		return -1;
@@ -212,7 +227,8 @@ static int bind_tcp(struct control_endpoint *endpoint)
 
 static int open_tcp(struct control_endpoint *endpoint, char *why, size_t size)
 {
-	if (load_token(endpoint, why, size) == -1)
+	endpoint->token = load_token(endpoint->config->token_file, why, size);
+	if (endpoint->token == NULL)
 		return -1;
 	if (bind_tcp(endpoint) == 0)
 		return 0;
@@ -373,7 +389,7 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
 	return result;
 }
 
-void endpoint_close(struct control_endpoint *endpoint)
+static void stop_listening(struct control_endpoint *endpoint)
 {
 	if (endpoint->watch.fd >= 0)
 		loop_watch(endpoint->control->loop, &endpoint->watch, 0);
@@ -384,6 +400,82 @@ void endpoint_close(struct control_endpoint *endpoint)
 	fd_close(&endpoint->watch.fd);
 	free(endpoint->path);
 	endpoint->path = NULL;
-	forget_token(endpoint);
+}
+
+void endpoint_close(struct control_endpoint *endpoint)
+{
+	stop_listening(endpoint);
+	endpoint_unplan(endpoint);
+	forget_token(&endpoint->token);
 	policy_release(&endpoint->policy);
+	*endpoint = (struct control_endpoint){.control = NULL};
+}
+
+/* ---- other rules ---- */
+
+int endpoint_plan(
+    struct control_endpoint *endpoint, const struct control_config *next, char *why, size_t size)
+{
+	char reason[512];
+	gid_t group;
+
+	if (policy_init(&endpoint->next_policy, next) == -1) {
+		snprintf(why, size, "control %s: %s", endpoint->text, strerror(errno));
+		return -1;
+	}
+	endpoint->next = next;
+	if (endpoint->path == NULL)
+		endpoint->next_token = load_token(next->token_file, reason, sizeof reason);
+	if (endpoint->path == NULL ? endpoint->next_token != NULL
+				   : find_group(next, &group, reason, sizeof reason) == 0)
+		return 0;
+	snprintf(why, size, "control %s: %s", endpoint->text, reason);
+	return -1;
+}
+
+void endpoint_unplan(struct control_endpoint *endpoint)
+{
+	endpoint->next = NULL;
+	policy_release(&endpoint->next_policy);
+	forget_token(&endpoint->next_token);
+}
+
+/* Mode and group of its path. What cannot be done was allowed a moment ago, and is told. */
+static void adopt_path(struct control_endpoint *endpoint)
+{
+	const char *path = endpoint->path->at.sun_path;
+	char why[256] = "";
+	gid_t group;
+
+	if (endpoint->next->mode == endpoint->config->mode && endpoint->next->group == NULL &&
+	    endpoint->config->group == NULL)
+		return;
+	if (find_group(endpoint->next, &group, why, sizeof why) == -1 ||
+	    lchown(path, (uid_t)-1, group != (gid_t)-1 ? group : getegid()) == -1 ||
+	    chmod(path, (mode_t)endpoint->next->mode) == -1)
+		log_write(endpoint->control->log, LOG_WARNING, "control %s: mode and group: %s",
+		    endpoint->text, why[0] != '\0' ? why : strerror(errno));
+}
+
+void endpoint_adopt(struct control_endpoint *endpoint)
+{
+	if (endpoint->path != NULL)
+		adopt_path(endpoint);
+	policy_release(&endpoint->policy);
+	forget_token(&endpoint->token);
+	endpoint->config = endpoint->next;
+	endpoint->policy = endpoint->next_policy;
+	endpoint->token = endpoint->next_token;
+	endpoint->next = NULL;
+	endpoint->next_policy = (struct policy){0};
+	endpoint->next_token = NULL;
+}
+
+void endpoint_leave(struct control_endpoint *endpoint)
+{
+	stop_listening(endpoint);
+	endpoint->leaving = true;
+	endpoint->paused_until = CLOCK_NEVER;
+	if (endpoint->clients == 0)
+		endpoint_close(endpoint);
 }

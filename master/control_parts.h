@@ -28,14 +28,21 @@ struct control_token {
 	unsigned char bytes[CONTROL_LINE_MAX]; /* the rest is 0 */
 };
 
+/* Another configuration may have it with other rules, not have it, or have others: that is planned
+ * first, and then adopted. */
 struct control_endpoint {
-	struct control *control;
+	struct control *control; /* NULL: the place is vacant */
 	const struct control_config *config;
 	struct policy policy;
 	struct control_token *token; /* NULL: none is asked for */
 	struct watch watch;
 	struct path_socket *path; /* of a Unix socket; its descriptor is watch's */
 	char text[ADDRESS_TEXT]; /* what it is bound to */
+	bool planned; /* opened for a configuration that is not in force yet */
+	bool leaving; /* none takes it up any more: it goes with its last client */
+	const struct control_config *next; /* its rules in that configuration, NULL: none, */
+	struct policy next_policy;
+	struct control_token *next_token;
 	size_t clients;
 	int fd_most; /* of a client's descriptor: those above are for workers and listeners */
 	int64_t paused_until; /* ms: accept ran out of something; CLOCK_NEVER: it did not */
@@ -49,6 +56,15 @@ struct control_endpoint {
 int endpoint_open(struct control_endpoint *endpoint, struct control *control,
     const struct control_config *config, char *why, size_t size);
 void endpoint_close(struct control_endpoint *endpoint);
+
+/* Plans other rules. Returns 0, or -1 with why; takes a plan back; adopts it. */
+int endpoint_plan(
+    struct control_endpoint *endpoint, const struct control_config *next, char *why, size_t size);
+void endpoint_unplan(struct control_endpoint *endpoint);
+void endpoint_adopt(struct control_endpoint *endpoint);
+
+/* Takes no more clients. It is closed with the last of those that it has. */
+void endpoint_leave(struct control_endpoint *endpoint);
 
 /* In a child: closes its copy, and wipes the token. */
 void endpoint_detach(struct control_endpoint *endpoint);
@@ -97,6 +113,7 @@ struct control_client {
 	struct port_holder holder; /* of its leases */
 	struct port_waiter waiter; /* for a close */
 	bool waits_for_stop;
+	unsigned waits_for_reload; /* its number; 0: it does not */
 	struct control_report report;
 
 	struct control_buffer out; /* sent of it are written */
@@ -166,6 +183,9 @@ void request_close_told(struct port_waiter *waiter, const struct listener *liste
     enum port_event event, const struct receipt *receipt);
 void request_lease_told(struct port_holder *holder, const struct listener *listener,
     enum close_reason reason, const struct receipt *receipt);
+
+/* What a client is told of a reload that it asked for. */
+void request_reload_told(struct control_client *client, const struct control_reload *told);
 
 /* Writes the next line of a report to an empty line. Returns false when it is over. */
 bool report_line(const struct control *control, struct control_report *report,

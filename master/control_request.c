@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -34,8 +35,8 @@ struct request_row {
 	request_function *run;
 };
 
-static request_function request_open, request_lease, request_close, request_cancel, request_status,
-    request_stop, request_ping, request_token, request_help;
+static request_function request_reload, request_workers, request_open, request_lease, request_close,
+    request_cancel, request_status, request_stop, request_ping, request_token, request_help;
 
 static const struct request_row rows[] = {
     {"open", "open [folder=PATH] ADDR SERVICE [ARG...]", line_open_options, 2, LINE_WORDS_MAX,
@@ -45,6 +46,8 @@ static const struct request_row rows[] = {
     {"close", "close [grace=DURATION] ADDR", line_close_options, 1, 1, request_close},
     {"cancel", "cancel ADDR", NULL, 1, 1, request_cancel},
     {"status", "status", NULL, 0, 0, request_status},
+    {"reload", "reload", NULL, 0, 0, request_reload},
+    {"workers", "workers N", NULL, 1, 1, request_workers},
     {"stop", "stop [now=on]", line_stop_options, 0, 0, request_stop},
     {"ping", "ping", NULL, 0, 0, request_ping},
     {"token", "token SECRET", NULL, 1, 1, request_token},
@@ -179,6 +182,12 @@ static int find_service(
 	if (wish->named == NULL && wish->kind == NULL &&
 	    (client->trusted || policy_names(&client->endpoint->policy, name))) {
 		unknown_service(client, name);
+		return -1;
+	}
+	if (wish->named != NULL && client->control->next != NULL &&
+	    config_find_service(client->control->next, name) == NULL) {
+		client_error(client, "unknown-service",
+		    "service %.80s goes away with the reload that is under way", name);
 		return -1;
 	}
 	if (wish->named != NULL && wish->count > 0) {
@@ -497,6 +506,85 @@ static void request_stop(struct control_client *client, const struct request *re
 	client_set_state(client, CLIENT_WAITING, request->now);
 	control->acted = true;
 	control->stop(control->owner, request->options.now);
+}
+
+static void request_reload(struct control_client *client, const struct request *request)
+{
+	struct control *control = client->control;
+
+	if (!client->trusted) {
+		refuse(
+		    client, "denied", "reload is for the daemon's own user and root", request->now);
+		return;
+	}
+	if (control->ports->stopping) {
+		client_error(client, "stopping", "the server is stopping");
+		return;
+	}
+	client_set_state(client, CLIENT_WAITING, request->now);
+	control->acted = true;
+	client->waits_for_reload = control->reload(control->owner);
+}
+
+void request_reload_told(struct control_client *client, const struct control_reload *told)
+{
+	struct line_out line = {.length = 0};
+	char text[CONTROL_LINE_MAX / 4];
+
+	for (const char *at = told->lines; *at != '\0';) {
+		size_t length = strcspn(at, "\n");
+
+		snprintf(text, sizeof text, "%.*s", (int)length, at);
+		line_put_word(&line, "", "diagnostic");
+		line_put_word(&line, "", text);
+		client_say(client, &line);
+		line.length = 0;
+		at += length + (at[length] == '\n');
+	}
+	if (!told->done) {
+		client_error(client, told->wrong ? "configuration" : "failed", "%s", told->why);
+		return;
+	}
+	line_put_word(&line, "", "ok");
+	line_put_number(&line, "generation=", told->generation);
+	client_say(client, &line);
+}
+
+static void request_workers(struct control_client *client, const struct request *request)
+{
+	struct control *control = client->control;
+	const struct pool *pool = control->pool;
+	struct line_out line = {.length = 0};
+	char *end;
+	unsigned long wanted;
+
+	if (!client->trusted) {
+		refuse(client, "denied", "workers is for the daemon's own user and root",
+		    request->now);
+		return;
+	}
+	wanted = strtoul(request->words[0], &end, 10);
+	if (request->words[0][0] < '0' || request->words[0][0] > '9' || *end != '\0' ||
+	    wanted == 0) {
+		client_error(client, "syntax", "%.40s is no number of workers", request->words[0]);
+		return;
+	}
+	if (control->ports->stopping) {
+		client_error(client, "stopping", "the server is stopping");
+		return;
+	}
+	if (!pool_want(control->pool, wanted)) {
+		client_error(client, "too-many",
+		    "%lu workers are more than were made room for at the start, which is %zu",
+		    wanted, pool_most(pool));
+		return;
+	}
+	log_write(control->log, LOG_NOTICE, "%lu worker%s, a client asked for it", wanted,
+	    wanted == 1 ? "" : "s");
+	control->acted = true;
+	line_put_word(&line, "", "ok");
+	line_put_number(&line, "workers=", (int64_t)wanted);
+	client_say(client, &line);
 }
 
 static void request_ping(struct control_client *client, const struct request *request)

@@ -148,7 +148,7 @@ static void report_worker(
 	line_put_word(line, "", "worker");
 	line_put_number(line, "slot=", slot);
 	line_put_number(line, "pid=", worker->pid);
-	line_put_number(line, "generation=", pool->generation);
+	line_put_number(line, "generation=", worker->generation);
 	line_put_word(line, "state=", stopped ? "stopped" : states[worker->state]);
 	line_put_number(line,
 	    "connections=", atomic_load_explicit(&numbers->connections, memory_order_relaxed));
@@ -176,7 +176,7 @@ bool report_line(const struct control *control, struct control_report *report,
 		while (report->at < listeners->count) {
 			const struct listener *listener = &listeners->all[report->at++];
 
-			if (listener->state == LISTENER_VACANT)
+			if (listener->state == LISTENER_VACANT || listener->state == LISTENER_BOUND)
 				continue;
 			report_listener(control, listener, line, now);
 			return true;

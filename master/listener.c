@@ -70,16 +70,15 @@ static int bind_tcp(const struct address *address)
 	return fd;
 }
 
-/* Binds the socket of a listener; a Unix socket listens, too. Returns 0, or -1 with errno. */
-static int open_socket(
-    struct listener *listener, const struct address *address, int backlog, bool patient)
+/* Binds the socket of a listener. Returns 0, or -1 with errno. */
+static int bind_socket(struct listener *listener, const struct address *address, bool patient)
 {
 	if (address->socket.any.sa_family != AF_UNIX) {
 		listener->fd = bind_tcp(address);
 		return listener->fd == -1 ? -1 : 0;
 	}
 	listener->path.at = address->socket.un;
-	if (path_socket_open(&listener->path, backlog, PATH_SOCKET_UMASK, (gid_t)-1,
+	if (path_socket_bind(&listener->path, PATH_SOCKET_UMASK, (gid_t)-1,
 		patient ? PATH_SOCKET_PATIENCE : 0) == -1)
 		return -1;
 	listener->fd = listener->path.fd;
@@ -211,24 +210,22 @@ static struct listener *take_place(struct listeners *listeners)
 
 static void give_place(struct listeners *listeners, struct listener *listener)
 {
-	*listener = (struct listener){.fd = -1, .next_vacant = listeners->vacant};
+	*listener = (struct listener){
+	    .fd = -1, .path = {.fd = -1, .lock = -1}, .next_vacant = listeners->vacant};
 	listeners->vacant = listener;
 }
 
-/* The last step: from here on the kernel takes connections. */
-static int start_listening(struct listeners *listeners, struct listener *listener, int backlog)
+/* Gives up a socket that does not listen, and its place. */
+static void discard(struct listeners *listeners, struct listener *listener)
 {
-	if (listener->kind == LISTENER_UNIX)
-		return 0; /* it does already */
-	use_port(listeners, listener);
-	if (listen(listener->fd, backlog) == 0)
-		return 0;
-	leave_port(listeners, listener);
-	return -1;
+	fd_close(&listener->fd);
+	listener->path.fd = -1; /* it was the same */
+	path_socket_close(&listener->path);
+	give_place(listeners, listener);
 }
 
-struct listener *listener_open(
-    struct listeners *listeners, const struct address *address, int backlog, int64_t now)
+struct listener *listener_bind(
+    struct listeners *listeners, const struct address *address, int64_t now)
 {
 	struct listener *listener = take_place(listeners), **first;
 	int error;
@@ -239,7 +236,7 @@ struct listener *listener_open(
 	}
 	*listener = (struct listener){
 	    .fd = -1,
-	    .path = {.fd = -1},
+	    .path = {.fd = -1, .lock = -1},
 	    .index = (unsigned)(listener - listeners->all),
 	    .ours = true,
 	    .owner = {.endpoint = -1},
@@ -247,13 +244,10 @@ struct listener *listener_open(
 	    .ttl_ends = CLOCK_NEVER,
 	    .grace_ends = CLOCK_NEVER,
 	};
-	if (open_socket(listener, address, backlog, listeners->patient) == -1 ||
-	    describe(listener, address) == -1 ||
-	    start_listening(listeners, listener, backlog) == -1) {
+	if (bind_socket(listener, address, listeners->patient) == -1 ||
+	    describe(listener, address) == -1) {
 		error = errno;
-		path_socket_unlink(&listener->path);
-		fd_close(&listener->fd);
-		give_place(listeners, listener);
+		discard(listeners, listener);
 		errno = error;
 		return NULL;
 	}
@@ -269,8 +263,45 @@ struct listener *listener_open(
 	    &listeners->scoreboard->listeners[listener->index]);
 	listener->closing.filter = listeners->arrivals.gate;
 	closing_restate(&listener->closing);
-	listener_set_state(listeners, listener, LISTENER_OPEN);
+	listener_set_state(listeners, listener, LISTENER_BOUND);
 	return listener;
+}
+
+int listener_listen(struct listeners *listeners, struct listener *listener, int backlog)
+{
+	int result;
+
+	/* What is counted is so from the first handshake on. */
+	use_port(listeners, listener);
+	result = listener->kind == LISTENER_UNIX ? path_socket_listen(&listener->path, backlog)
+						 : listen(listener->fd, backlog);
+	if (result == -1) {
+		leave_port(listeners, listener);
+		return -1;
+	}
+	listener_set_state(listeners, listener, LISTENER_OPEN);
+	return 0;
+}
+
+void listener_unbind(struct listeners *listeners, struct listener *listener)
+{
+	unchain(listeners, listener);
+	listener_set_state(listeners, listener, LISTENER_VACANT);
+	discard(listeners, listener);
+}
+
+struct listener *listener_open(
+    struct listeners *listeners, const struct address *address, int backlog, int64_t now)
+{
+	struct listener *listener = listener_bind(listeners, address, now);
+	int error;
+
+	if (listener == NULL || listener_listen(listeners, listener, backlog) == 0)
+		return listener;
+	error = errno;
+	listener_unbind(listeners, listener);
+	errno = error;
+	return NULL;
 }
 
 void listener_close(struct listeners *listeners, struct listener *listener)
@@ -283,6 +314,10 @@ void listener_free(struct listeners *listeners, struct listener *listener)
 {
 	if (listener->state == LISTENER_VACANT)
 		return;
+	if (listener->state == LISTENER_BOUND) {
+		listener_unbind(listeners, listener);
+		return;
+	}
 	listener_close(listeners, listener);
 	unchain(listeners, listener);
 	if (listener->service_is_ours && listener->service != NULL) {
@@ -314,9 +349,44 @@ static void cannot_listen(const struct config *config, const struct listen_confi
 	    text, close, reason, advice);
 }
 
-static void open_configured(struct listeners *listeners, const struct config *config,
-    const struct listen_config *wanted, int64_t now, struct diagnostics *d)
+/* The listener that an address of another configuration is already, or NULL. */
+static struct listener *find_kept(const struct listeners *listeners,
+    const struct listen_config *wanted, const struct address *address)
 {
+	char text[ADDRESS_TEXT];
+
+	address_format(
+	    &address->socket, address->length, address->form == ADDRESS_ANY, text, sizeof text);
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->state != LISTENER_OPEN || listener->next_service != NULL ||
+		    listener->origin != ORIGIN_CONFIGURATION)
+			continue;
+		/* Port 0 is whatever the kernel chose for the same words. */
+		if (address->port == 0 && address->form != ADDRESS_UNIX
+			? strcmp(listener->asked, wanted->address.text) == 0
+			: strcmp(listener->text, text) == 0)
+			return listener;
+	}
+	return NULL;
+}
+
+/* What is made of a configuration's addresses: they are opened at the start, and planned for a
+ * reload. */
+struct opening {
+	struct listeners *listeners;
+	const struct config *config;
+	struct diagnostics *d;
+	int64_t now;
+	bool plans;
+	size_t count;
+};
+
+static void open_configured(struct opening *opening, const struct listen_config *wanted)
+{
+	struct listeners *listeners = opening->listeners;
+	const struct config *config = opening->config;
 	struct address resolved[LISTENERS_OF_A_NAME];
 	const char *reason = "no socket of that name was passed";
 	int count = -1;
@@ -324,19 +394,27 @@ static void open_configured(struct listeners *listeners, const struct config *co
 	if (wanted->address.form != ADDRESS_FD)
 		count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
 	if (count == -1)
-		cannot_listen(config, wanted, NULL, reason, d);
+		cannot_listen(config, wanted, NULL, reason, opening->d);
 	for (int i = 0; i < count; i++) {
-		struct listener *listener;
+		struct listener *listener = NULL;
 
-		if (listeners->open >= (size_t)config->max_listeners) {
-			config_error(config, d, &wanted->at,
+		if (opening->count++ >= (size_t)config->max_listeners) {
+			config_error(config, opening->d, &wanted->at,
 			    "cannot listen on more than %lld addresses (max-listeners)",
 			    (long long)config->max_listeners);
 			return;
 		}
-		listener = listener_open(listeners, &resolved[i], (int)config->backlog, now);
+		if (opening->plans)
+			listener = find_kept(listeners, wanted, &resolved[i]);
+		if (listener != NULL) {
+			listener->next_service = wanted->service;
+			continue;
+		}
+		listener = opening->plans
+		    ? listener_bind(listeners, &resolved[i], opening->now)
+		    : listener_open(listeners, &resolved[i], (int)config->backlog, opening->now);
 		if (listener == NULL) {
-			cannot_listen(config, wanted, &resolved[i], strerror(errno), d);
+			cannot_listen(config, wanted, &resolved[i], strerror(errno), opening->d);
 			continue;
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
@@ -344,17 +422,105 @@ static void open_configured(struct listeners *listeners, const struct config *co
 	}
 }
 
+/* All of them, also after errors: what is wrong is to be seen in one run. */
+static int open_all_configured(struct opening *opening)
+{
+	int before = opening->d->errors;
+
+	for (const struct listen_config *at = opening->config->listeners; at != NULL; at = at->next)
+		open_configured(opening, at);
+	return opening->d->errors == before ? 0 : -1;
+}
+
 int listeners_open(
     struct listeners *listeners, const struct config *config, int64_t now, struct diagnostics *d)
 {
-	int before = d->errors;
+	struct opening opening = {.listeners = listeners, .config = config, .d = d, .now = now};
+	int result;
 
 	listeners->patient = true;
-	/* All of them, also after errors: what is wrong is to be seen in one run. */
-	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		open_configured(listeners, config, at, now, d);
+	result = open_all_configured(&opening);
 	listeners->patient = false;
-	return d->errors == before ? 0 : -1;
+	return result;
+}
+
+/* ---- those of another configuration ---- */
+
+int listeners_plan(
+    struct listeners *listeners, const struct config *next, int64_t now, struct diagnostics *d)
+{
+	struct opening opening = {
+	    .listeners = listeners, .config = next, .d = d, .now = now, .plans = true};
+
+	listeners_plan_ports(listeners, next);
+	return open_all_configured(&opening);
+}
+
+void listeners_plan_ports(struct listeners *listeners, const struct config *next)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+		struct service_config *same;
+
+		if (listener->state == LISTENER_VACANT || listener->service_is_ours ||
+		    listener->origin == ORIGIN_CONFIGURATION)
+			continue;
+		same = config_find_service(next, listener->service->name);
+		if (same != NULL && same->kind == listener->service->kind)
+			listener->next_service = same;
+	}
+}
+
+int listeners_start_planned(struct listeners *listeners, int backlog, char *why, size_t size)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->state != LISTENER_BOUND)
+			continue;
+		listener->next_service = listener->service;
+		if (listener_listen(listeners, listener, backlog) == 0)
+			continue;
+		snprintf(why, size, "cannot listen on %.200s: %s", listener->text, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+void listeners_unplan(struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+		bool begun =
+		    listener->service != NULL && listener->next_service == listener->service;
+
+		listener->next_service = NULL;
+		if (listener->state == LISTENER_BOUND)
+			listener_unbind(listeners, listener);
+		else if (begun && listener->state == LISTENER_OPEN) {
+			/* It took connections for as long as it took another to fail. */
+			closing_gate(&listener->closing, clock_ms());
+			closing_force(&listener->closing);
+			listener_unlink(listener);
+			listener_free(listeners, listener);
+		}
+	}
+}
+
+bool listeners_use(const struct listeners *listeners, const struct config *config)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *listener = &listeners->all[i];
+
+		if (listener->state == LISTENER_VACANT || listener->service_is_ours)
+			continue;
+		for (const struct service_config *at = config->services; at != NULL;
+		     at = at->next) {
+			if (at == listener->service)
+				return true;
+		}
+	}
+	return false;
 }
 
 void listener_give(const struct listener *listener, gid_t group)

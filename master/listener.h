@@ -35,6 +35,7 @@ enum listener_state {
 	LISTENER_CLOSING, /* flag, gate, drain */
 	LISTENER_FINISHING, /* released: connections that it let in are served on */
 	LISTENER_CLOSED, /* of the configuration, closed until the next reload */
+	LISTENER_BOUND, /* of a configuration that is being applied: listens when it is */
 };
 
 enum listener_origin { ORIGIN_CONFIGURATION, ORIGIN_OPENED, ORIGIN_LEASED };
@@ -56,6 +57,9 @@ struct listener {
 	bool ours;
 	enum listener_origin origin;
 	struct service_config *service;
+	struct service_config *next_service; /* while another configuration is being applied: what
+					      * it has there; NULL: nothing, or it is not the
+					      * configuration's */
 	bool service_is_ours; /* made for this port alone, freed with it */
 	union address_socket bound; /* what the kernel says it is bound to */
 	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */
@@ -122,6 +126,27 @@ int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboa
 int listeners_open(
     struct listeners *listeners, const struct config *config, int64_t now, struct diagnostics *d);
 
+/*
+ * Plans another configuration. A listener of the present one that it has too gets its next_service,
+ * and so do ports that were opened for a service that it has under the same name; what else it
+ * listens on is bound. Returns 0, or -1 with every error in d; listeners_unplan is due in both
+ * cases, or listeners_start_planned and the adoption of every next_service.
+ */
+int listeners_plan(
+    struct listeners *listeners, const struct config *next, int64_t now, struct diagnostics *d);
+
+/* The same for ports that were opened since. */
+void listeners_plan_ports(struct listeners *listeners, const struct config *next);
+
+/* Those that are bound take connections from now on. Returns 0, or -1 with why. */
+int listeners_start_planned(struct listeners *listeners, int backlog, char *why, size_t size);
+
+/* Takes the plan back. */
+void listeners_unplan(struct listeners *listeners);
+
+/* Whether any of them has a service of that configuration. */
+bool listeners_use(const struct listeners *listeners, const struct config *config);
+
 /* Gives the path of a Unix socket to a group; only a hint to others, so it cannot fail. */
 void listener_give(const struct listener *listener, gid_t group);
 
@@ -134,6 +159,16 @@ void listeners_close(struct listeners *listeners);
  */
 struct listener *listener_open(
     struct listeners *listeners, const struct address *address, int backlog, int64_t now);
+
+/*
+ * The same in two steps, for one that is to take connections only when all else is done: bound, and
+ * BOUND, and then listening, and OPEN. Returns as listener_open; 0, or -1 with errno. One that does
+ * not listen is given up with listener_unbind.
+ */
+struct listener *listener_bind(
+    struct listeners *listeners, const struct address *address, int64_t now);
+int listener_listen(struct listeners *listeners, struct listener *listener, int backlog);
+void listener_unbind(struct listeners *listeners, struct listener *listener);
 
 /* Closes its descriptor. It was released. */
 void listener_close(struct listeners *listeners, struct listener *listener);

@@ -11,14 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "control.h"
 #include "descriptor.h"
-#include "directive.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -26,12 +24,12 @@
 #include "pool.h"
 #include "ports.h"
 #include "privilege.h"
+#include "reload.h"
 #include "scoreboard.h"
+#include "setup.h"
 #include "signals.h"
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
-#define LISTENERS_AUTO 1024
-#define FOLDERS_MOST 1024 /* that ports of their own are expected to have open */
 
 enum master_state {
 	MASTER_STARTING,
@@ -43,7 +41,6 @@ enum master_state {
 };
 
 struct master {
-	struct config *config;
 	struct announce announce;
 	enum master_state state;
 	struct log log;
@@ -57,6 +54,7 @@ struct master {
 	struct ports ports;
 	struct control control;
 	struct pidfile pidfile;
+	struct reload reload; /* has the configuration in force */
 
 	int64_t stop_begun; /* ms */
 	int64_t deadline; /* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
@@ -151,7 +149,8 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	log_write(&master->log, LOG_NOTICE, "last call: %s", why);
 	set_state(master, MASTER_CLOSING);
 	master->stop_begun = now;
-	master->deadline = now + master->config->grace;
+	reload_abandon(&master->reload, now);
+	master->deadline = now + master->reload.config->grace;
 	/* The words first: what accept says from here on is understood by whoever hears it. */
 	pool_order_stop(&master->pool);
 	ports_stop(&master->ports, now);
@@ -256,6 +255,11 @@ static void stop_for_client(void *owner, bool now)
 		begin_stop(master, clock_ms(), "a client asked for it");
 }
 
+static unsigned reload_for_client(void *owner)
+{
+	return reload_ask(&((struct master *)owner)->reload);
+}
+
 /* ---- what should be, against what is ---- */
 
 /* Returns when to look again. */
@@ -288,6 +292,8 @@ static int64_t reconcile(struct master *master, int64_t now)
 		master->deadline = CLOCK_NEVER;
 	}
 	next = clock_earlier(next, pool_reconcile(&master->pool, now));
+	if (master->state == MASTER_SERVING)
+		next = clock_earlier(next, reload_step(&master->reload, now));
 	next = clock_earlier(next, control_step(&master->control, now));
 	if (master->pool.living == 0 &&
 	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
@@ -326,9 +332,8 @@ static void handle_signals(struct master *master, int64_t now)
 		want_workers(master, "TTIN", master->pool.wanted + 1);
 	if (signals_take(SIGTTOU))
 		want_workers(master, "TTOU", master->pool.wanted - 1);
-	if (signals_take(SIGHUP))
-		log_write(&master->log, LOG_WARNING,
-		    "HUP: this version cannot reload; going on as before");
+	if (signals_take(SIGHUP) && master->state < MASTER_CLOSING)
+		reload_ask(&master->reload);
 	if (signals_take(SIGUSR1))
 		log_write(&master->log, LOG_WARNING,
 		    "USR1: this version cannot reopen logs; going on as before");
@@ -395,102 +400,13 @@ static int refuse(const char *why, int status)
 	return status;
 }
 
-static int prepare_services(const struct config *config, char *why, size_t size)
-{
-	for (struct service_config *at = config->services; at != NULL; at = at->next) {
-		char reason[384];
-
-		if (at->kind->prepare != NULL &&
-		    at->kind->prepare(at->options, reason, sizeof reason) == -1) {
-			snprintf(why, size, "service %s: %s", at->name, reason);
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static void release_services(const struct config *config)
-{
-	for (struct service_config *at = config->services; at != NULL; at = at->next) {
-		if (at->kind->release != NULL)
-			at->kind->release(at->options);
-	}
-}
-
-static int open_log(struct master *master, char *why, size_t size)
-{
-	const char *path = master->config->error_log;
-
-	master->log =
-	    (struct log){.fd = STDERR_FILENO, .level = (enum log_level)master->config->log_level};
-	if (path == NULL)
-		return 0;
-	master->log.fd = log_open(path);
-	if (master->log.fd == -1) {
-		snprintf(why, size, "error-log %s: %s", path, strerror(errno));
-		master->log.fd = STDERR_FILENO;
-		return -1;
-	}
-	master->log.stamped = true;
-	return 0;
-}
-
-static size_t workers_wanted(const struct config *config)
-{
-	long cpus;
-
-	if (config->workers != DIRECTIVE_AUTO)
-		return (size_t)config->workers;
-	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	return cpus < 1 ? 1 : cpus > 256 ? 256 : (size_t)cpus;
-}
-
-/* How many listeners may be open at once: as many as the limit of descriptors leaves room for. */
-static int64_t listeners_wanted(const struct config *config)
-{
-	int64_t wanted = LISTENERS_AUTO;
-	struct rlimit limit;
-
-	if (config->max_listeners != DIRECTIVE_AUTO)
-		return config->max_listeners;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY &&
-	    limit.rlim_max / 16 < (rlim_t)wanted)
-		wanted = (int64_t)limit.rlim_max / 16;
-	for (const struct listen_config *at = config->listeners; at != NULL; at = at->next)
-		wanted++;
-	return wanted < SCOREBOARD_LISTENERS ? wanted : SCOREBOARD_LISTENERS;
-}
-
-/* Places for listeners: those that are open, and those whose last connections are still served. */
-static size_t places_wanted(const struct config *config)
-{
-	size_t open = (size_t)config->max_listeners;
-	size_t places = open + open / 2 + 64;
-
-	return places < SCOREBOARD_LISTENERS ? places : SCOREBOARD_LISTENERS;
-}
-
-/* How many descriptors are open beside the connections: listeners, each perhaps with a folder of
- * its own, what services open, the pool's, and a few more. Clients of control are the master's
- * alone, which has room for them where a worker has its connections. */
-static size_t descriptors_wanted(const struct config *config, size_t workers)
-{
-	size_t listeners = (size_t)config->max_listeners;
-	size_t folders = listeners < FOLDERS_MOST ? listeners : FOLDERS_MOST;
-	size_t count = pool_capacity(workers) * 3 + listeners + folders + 64;
-
-	for (const struct service_config *at = config->services; at != NULL; at = at->next)
-		count += 2; /* a folder and a log */
-	return count;
-}
-
 /* Binds what the configuration says. Returns 0 or an exit status; the errors were written. */
 static int open_listeners(struct master *master)
 {
 	struct diagnostics diagnostics = {.out = stderr};
 	int64_t now = clock_ms();
 
-	listeners_open(&master->listeners, master->config, now, &diagnostics);
+	listeners_open(&master->listeners, master->reload.config, now, &diagnostics);
 	if (diagnostics_end(&diagnostics) > 0)
 		return STATUS_FAILED;
 	/* The workers' group may connect, as far as umask lets it. */
@@ -503,7 +419,7 @@ static int open_listeners(struct master *master)
 static void connect_parts(struct master *master)
 {
 	master->pool = (struct pool){
-	    .config = master->config,
+	    .config = master->reload.config,
 	    .log = &master->log,
 	    .loop = master->loop,
 	    .scoreboard = &master->scoreboard,
@@ -513,7 +429,7 @@ static void connect_parts(struct master *master)
 	    .owner = master,
 	};
 	master->ports = (struct ports){
-	    .config = master->config,
+	    .config = master->reload.config,
 	    .log = &master->log,
 	    .listeners = &master->listeners,
 	    .pool = &master->pool,
@@ -521,13 +437,14 @@ static void connect_parts(struct master *master)
 	    .next_ttl = CLOCK_NEVER,
 	};
 	master->control = (struct control){
-	    .config = master->config,
+	    .config = master->reload.config,
 	    .log = &master->log,
 	    .loop = master->loop,
 	    .ports = &master->ports,
 	    .pool = &master->pool,
 	    .state = state_name,
 	    .stop = stop_for_client,
+	    .reload = reload_for_client,
 	    .owner = master,
 	    .started = clock_ms(),
 	};
@@ -537,32 +454,32 @@ static void connect_parts(struct master *master)
  * empty when the errors were written already. */
 static int open_all(struct master *master, char *why, size_t size)
 {
-	struct config *config = master->config;
-	size_t workers = workers_wanted(config);
+	struct config *config = master->reload.config;
+	size_t workers = setup_workers(config);
 
 	umask((mode_t)config->umask); /* of logs and Unix sockets too, which the master makes */
-	if (open_log(master, why, size) == -1 ||
+	if (setup_log(&master->log, config, why, size) == -1 ||
 	    privilege_resolve(&master->privilege, config, why, size) == -1)
 		return STATUS_USAGE;
 	if (config->pid_file != NULL &&
 	    pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
 		return STATUS_FAILED;
 	connect_parts(master);
-	config->max_listeners = listeners_wanted(config);
+	config->max_listeners = setup_listeners(config);
 	/* Before the pool: its bells alone can need more than the limit that we were started with.
 	 */
 	if (privilege_raise_descriptors(
-		&config->max_connections, descriptors_wanted(config, workers), why, size) == -1)
+		&config->max_connections, setup_descriptors(config, workers), why, size) == -1)
 		return STATUS_FAILED;
 	if (pool_open(&master->pool, workers) == -1) {
 		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
 		return STATUS_FAILED;
 	}
-	if (listeners_init(&master->listeners, places_wanted(config), &master->scoreboard) == -1) {
+	if (listeners_init(&master->listeners, setup_places(config), &master->scoreboard) == -1) {
 		snprintf(why, size, "cannot listen: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
-	if (prepare_services(config, why, size) == -1)
+	if (setup_services(config, why, size) == -1)
 		return STATUS_FAILED;
 	why[0] = '\0';
 	if (open_listeners(master) != 0)
@@ -574,19 +491,18 @@ static void close_all(struct master *master)
 {
 	control_close(&master->control);
 	listeners_close(&master->listeners);
-	release_services(master->config);
+	reload_close(&master->reload);
 	pool_close(&master->pool);
 	pidfile_close(&master->pidfile);
 	loop_close(master->loop);
 	fd_close(&master->announce.ready_fd);
-	if (master->log.fd != STDERR_FILENO)
-		fd_close(&master->log.fd);
+	setup_log_close(&master->log);
 }
 
-int master_run(struct config *config, const struct announce *announce)
+int master_run(
+    struct config *config, const struct announce *announce, const struct source_of_config *source)
 {
 	struct master master = {
-	    .config = config,
 	    .announce = *announce,
 	    .state = MASTER_STARTING,
 	    .deadline = CLOCK_NEVER,
@@ -595,6 +511,19 @@ int master_run(struct config *config, const struct announce *announce)
 	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
 	    .log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
 	    .scoreboard = {.fd = -1},
+	    .reload =
+		{
+		    .load = source != NULL ? source->load : NULL,
+		    .from = source != NULL ? source->from : NULL,
+		    .config = config,
+		    .log = &master.log,
+		    .privilege = &master.privilege,
+		    .listeners = &master.listeners,
+		    .pool = &master.pool,
+		    .ports = &master.ports,
+		    .control = &master.control,
+		    .next_log = {.fd = STDERR_FILENO},
+		},
 	};
 	char why[512] = "", receipt[256];
 	int status;
@@ -606,8 +535,12 @@ int master_run(struct config *config, const struct announce *announce)
 	master.loop = loop_open(1024);
 	if (master.signals.fd == -1 || master.loop == NULL ||
 	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1 ||
-	    (master.lifeline.fd >= 0 && loop_watch(master.loop, &master.lifeline, LOOP_READ) == -1))
-		return refuse(strerror(errno), STATUS_FAILED);
+	    (master.lifeline.fd >= 0 &&
+		loop_watch(master.loop, &master.lifeline, LOOP_READ) == -1)) {
+		status = refuse(strerror(errno), STATUS_FAILED);
+		config_free(config);
+		return status;
+	}
 	status = open_all(&master, why, sizeof why);
 	if (status != 0) {
 		if (why[0] != '\0')

@@ -19,6 +19,8 @@
 
 #include "config.h"
 
+struct diagnostics;
+
 struct announce {
 	bool lines; /* print the listeners and the ready line to standard output */
 	int ready_fd; /* the same lines go here, then it is closed; -1: none */
@@ -26,11 +28,20 @@ struct announce {
 	int lifeline; /* a pipe whose end of file is a TERM: who holds it has ended; -1: none */
 };
 
+/* Where the configuration comes from, for a reload. */
+struct source_of_config {
+	/* Reads it again and checks it. Returns it, or NULL with every error in d. */
+	struct config *(*load)(const void *from, struct diagnostics *d);
+	const void *from;
+};
+
 /*
- * Runs the server to its end. The configuration is checked; it is changed only where it said
- * `auto`. Returns the exit status: STATUS_DONE, STATUS_CUT, STATUS_FAILED, or STATUS_USAGE when it
- * could not start for what it was told.
+ * Runs the server to its end, and frees the configuration, which is checked; it is changed only
+ * where it said `auto`. source may be NULL: there is nothing to read again. Returns the exit
+ * status: STATUS_DONE, STATUS_CUT, STATUS_FAILED, or STATUS_USAGE when it could not start for what
+ * it was told.
  */
-int master_run(struct config *config, const struct announce *announce);
+int master_run(
+    struct config *config, const struct announce *announce, const struct source_of_config *source);
 
 #endif

@@ -28,6 +28,7 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
 #define CATCH_UP_MS 100 /* until a worker whose channel was full is tried again */
+#define RETIRED_CUT_MS 1000 /* from the order to end to SIGKILL, for one that retired */
 #define SOUND_MS 10000 /* a worker that lived as long was no failure */
 
 static void channel_ready(struct watch *watch, unsigned events);
@@ -63,7 +64,7 @@ int pool_open(struct pool *pool, size_t wanted)
 	    pool->ears == NULL)
 		return -1;
 	for (size_t i = 0; i < WORKERS_MAX; i++)
-		pool->seats[i] = (struct seat){.worker = -1, .successor = -1};
+		pool->seats[i] = (struct seat){.worker = -1, .successor = -1, .heir = -1};
 	for (size_t i = 0; i < pool->capacity; i++) {
 		pool->workers[i] = (struct worker_process){
 		    .pool = pool,
@@ -146,8 +147,14 @@ static int describe(
     const struct pool *pool, const struct listener *listener, struct channel_message *message)
 {
 	const struct service_config *service = listener->service;
-	int place = place_of(pool->config, service);
+	bool own = listener->service_is_ours;
+	int place = own ? -1 : place_of(pool->config, service);
 	size_t size = 0;
+
+	if (!own && place < 0) {
+		errno = ESTALE; /* of a configuration that is no longer in force */
+		return -1;
+	}
 
 	message->index = listener->index;
 	message->fds[0] = listener->fd;
@@ -171,10 +178,12 @@ static int describe(
 	return 0;
 }
 
-/* Whether a worker is to have the listeners that are opened. */
+/* Whether a worker is to have the listeners that are opened. An heir is given them when it has its
+ * seat, for its configuration is another until then. */
 static bool takes_listeners(const struct worker_process *worker)
 {
-	return worker->state == WORKER_STARTING || worker->state == WORKER_SERVING;
+	return (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING) &&
+	    !worker->heir;
 }
 
 static void offer(struct pool *pool, struct worker_process *worker, struct listener *listener,
@@ -254,7 +263,8 @@ void pool_ring(struct pool *pool)
  * In the child: what it gets of the listeners. Those that are released already are closed. The
  * memory lives as long as the process.
  */
-static size_t hand_over(const struct pool *pool, struct handover_listener **out)
+static size_t hand_over(
+    const struct pool *pool, const struct pool_plan *plan, struct handover_listener **out)
 {
 	struct listeners *listeners = pool->listeners;
 	size_t count = 0;
@@ -270,6 +280,7 @@ static size_t hand_over(const struct pool *pool, struct handover_listener **out)
 			    listener->service_is_ours ? listener->service->kind : NULL;
 
 			fd_close(&listener->fd);
+			fd_close(&listener->path.lock);
 			if (kind != NULL && kind->release != NULL)
 				kind->release(listener->service->options);
 			continue;
@@ -280,7 +291,9 @@ static size_t hand_over(const struct pool *pool, struct handover_listener **out)
 		    .ours = listener->ours,
 		    .kind = (int)listener->kind,
 		    .own = listener->service_is_ours,
-		    .service = listener->service,
+		    .service = plan->renews && listener->next_service != NULL
+			? listener->next_service
+			: listener->service,
 		};
 	}
 	return count;
@@ -288,13 +301,13 @@ static size_t hand_over(const struct pool *pool, struct handover_listener **out)
 
 /* In the child: closes what is the master's, and runs the worker. mask: the signals that were
  * blocked before. */
-static void be_worker(
-    struct pool *pool, struct worker_process *self, int channel, const sigset_t *mask)
+static void be_worker(struct pool *pool, const struct pool_plan *plan, struct worker_process *self,
+    int channel, const sigset_t *mask)
 {
 	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
 	    SIGTTOU, SIGPIPE, SIGXFSZ, 0};
 	struct handover handover = {
-	    .config = pool->config,
+	    .config = plan->config,
 	    .scoreboard = pool->scoreboard,
 	    .slot = slot_of(pool, self),
 	    .drain = pool->drain[0],
@@ -303,7 +316,7 @@ static void be_worker(
 	    .bell_ears = pool->ears,
 	    .bells_count = pool->capacity,
 	    .listeners_max = pool->listeners->capacity,
-	    .log = pool->log,
+	    .log = plan->log,
 	};
 	struct handover_listener *listeners;
 	char why[256];
@@ -316,13 +329,13 @@ static void be_worker(
 	fd_close(&pool->scoreboard->fd);
 	for (size_t i = 0; i < pool->capacity; i++)
 		fd_close(&pool->workers[i].channel.fd);
-	if (privilege_drop(pool->privilege, pool->config, why, sizeof why) == -1) {
-		log_write(pool->log, LOG_ERROR, "worker %u: %s", handover.slot, why);
+	if (privilege_drop(plan->privilege, plan->config, why, sizeof why) == -1) {
+		log_write(plan->log, LOG_ERROR, "worker %u: %s", handover.slot, why);
 		_exit(STATUS_USAGE);
 	}
 	system_wake_on_parent_death();
 	listeners_detach(pool->listeners);
-	handover.listeners_count = hand_over(pool, &listeners);
+	handover.listeners_count = hand_over(pool, plan, &listeners);
 	handover.listeners = listeners;
 	_exit(worker_run(&handover));
 }
@@ -360,9 +373,8 @@ static void fork_failed(struct pool *pool, struct seat *seat, int64_t now, const
 	pool->fork_failing = true;
 }
 
-/* Starts a worker for a seat. Returns its place, or -1 when it could not be (the seat then waits).
- */
-static int spawn(struct pool *pool, struct seat *seat, int64_t now)
+/* Starts a worker. Returns its place, or -1 with why. */
+static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, const char **why)
 {
 	struct worker_process *worker = vacant(pool);
 	unsigned slot;
@@ -371,12 +383,12 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	pid_t pid;
 
 	if (worker == NULL) {
-		fork_failed(pool, seat, now, "too many of them are still finishing");
+		*why = "too many of them are still finishing";
 		return -1;
 	}
 	slot = slot_of(pool, worker);
 	if (fd_pair(ends, SOCK_SEQPACKET) == -1) {
-		fork_failed(pool, seat, now, strerror(errno));
+		*why = strerror(errno);
 		return -1;
 	}
 	slot_clear(&pool->scoreboard->slots[slot]);
@@ -386,24 +398,30 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	pid = fork();
 	if (pid == 0) {
 		fd_close(&ends[0]);
-		be_worker(pool, worker, ends[1], &old);
+		be_worker(pool, plan, worker, ends[1], &old);
 	}
+	if (pid == -1)
+		*why = strerror(errno);
 	signals_unblock(&old);
 	fd_close(&ends[1]);
 	if (pid == -1) {
 		fd_close(&ends[0]);
 		listeners_dead(pool->listeners, slot, 0);
-		fork_failed(pool, seat, now, strerror(errno));
 		return -1;
 	}
-	pool->fork_failing = false;
 	pool->living++;
-	worker->pid = pid;
-	worker->seat = -1;
-	worker->born = worker->beat_at = now;
-	worker->beat = 0;
-	worker->retire_due = worker->behind = worker->stopped = false;
-	worker->channel.fd = ends[0];
+	*worker = (struct worker_process){
+	    .pool = pool,
+	    .pid = pid,
+	    .seat = -1,
+	    .born = now,
+	    .beat_at = now,
+	    .channel = {.fd = ends[0], .ready = channel_ready},
+	    .generation = plan->generation,
+	    .heir = plan->renews,
+	    .retire_ends = CLOCK_NEVER,
+	    .room = (uint64_t)plan->config->max_connections,
+	};
 	pool_set_state(worker, WORKER_STARTING);
 	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
 		log_write(
@@ -411,16 +429,59 @@ static int spawn(struct pool *pool, struct seat *seat, int64_t now)
 	return (int)slot;
 }
 
+/* What the workers in the seats are made of. */
+static struct pool_plan present(const struct pool *pool)
+{
+	return (struct pool_plan){
+	    .config = pool->config,
+	    .privilege = pool->privilege,
+	    .log = pool->log,
+	    .wanted = pool->wanted,
+	    .generation = pool->generation,
+	};
+}
+
+/* Starts one for a seat. Returns its place, or -1 when it could not be: the seat then waits. */
+static int spawn_for(struct pool *pool, struct seat *seat, int64_t now)
+{
+	const struct pool_plan plan = present(pool);
+	const char *why;
+	int slot = spawn(pool, &plan, now, &why);
+
+	if (slot < 0)
+		fork_failed(pool, seat, now, why);
+	else
+		pool->fork_failing = false;
+	return slot;
+}
+
 /* ---- what workers say ---- */
 
-static void retire(struct pool *pool, struct worker_process *worker)
+static void retire(struct pool *pool, struct worker_process *worker, int64_t now)
 {
 	worker->seat = -1;
+	worker->heir = false;
+	if (pool->config->retire_grace != DIRECTIVE_AUTO)
+		worker->retire_ends = now + pool->config->retire_grace;
 	worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
 	if (worker->state != WORKER_ABORTED)
 		pool_set_state(worker, WORKER_RETIRING);
 	log_write(pool->log, LOG_INFO, "worker %u (pid %ld) retires", slot_of(pool, worker),
 	    (long)worker->pid);
+}
+
+/* Whether all heirs serve. */
+static void look_at_heirs(struct pool *pool)
+{
+	if (pool->renewal != RENEWAL_STARTING)
+		return;
+	for (size_t i = 0; i < pool->next.wanted; i++) {
+		int heir = pool->seats[i].heir;
+
+		if (heir < 0 || pool->workers[heir].state != WORKER_SERVING)
+			return;
+	}
+	pool->renewal = RENEWAL_READY;
 }
 
 static void became_ready(struct pool *pool, struct worker_process *worker)
@@ -430,20 +491,25 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 	if (worker->state != WORKER_STARTING)
 		return;
 	pool_set_state(worker, WORKER_SERVING);
+	if (worker->heir) {
+		look_at_heirs(pool);
+		return;
+	}
 	pool->served = true;
 	if (worker->seat < 0)
 		return;
 	seat = &pool->seats[worker->seat];
 	if (seat->successor == (int)slot_of(pool, worker)) {
 		if (seat->worker >= 0)
-			retire(pool, &pool->workers[seat->worker]);
+			retire(pool, &pool->workers[seat->worker], clock_ms());
 		seat->worker = seat->successor;
 		seat->successor = -1;
 	}
 }
 
-static void wants_successor(struct pool *pool, const struct worker_process *worker)
+static void wants_successor(struct pool *pool, struct worker_process *worker)
 {
+	worker->enough = worker->heir;
 	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker))
 		pool->seats[worker->seat].successor_due = true;
 }
@@ -510,8 +576,8 @@ static uint64_t at_most(uint64_t value, uint64_t most)
 /* How many connections a worker that died held: what it could not hold it did not hold. */
 static uint64_t held_by(const struct pool *pool, unsigned slot)
 {
-	return at_most(atomic_load(&pool->scoreboard->slots[slot].connections),
-	    (uint64_t)pool->config->max_connections);
+	return at_most(
+	    atomic_load(&pool->scoreboard->slots[slot].connections), pool->workers[slot].room);
 }
 
 /* Adds up what a worker wrote of itself; the numbers of the drain are bounded by what it can have
@@ -529,7 +595,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->queued += at_most(slot_read(&numbers->queued), accepted);
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
-	totals->cut += at_most(slot_read(&numbers->cut), (uint64_t)pool->config->max_connections);
+	totals->cut += at_most(slot_read(&numbers->cut), pool->workers[slot].room);
 	if (pool->order >= ORDER_STOP)
 		totals->cut += held;
 	else
@@ -579,6 +645,25 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 	log_death(pool, worker, status, now, next);
 }
 
+/* An heir that is gone: its generation cannot be had. */
+static void heir_died(struct pool *pool, const struct worker_process *worker, int status)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		if (pool->seats[i].heir == (int)slot_of(pool, worker))
+			pool->seats[i].heir = -1;
+	}
+	pool->renewal = RENEWAL_FAILED;
+	if (WIFSIGNALED(status))
+		snprintf(pool->renewal_why, sizeof pool->renewal_why,
+		    "a new worker (pid %ld) was killed by signal %d (%s) before all were ready",
+		    (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(pool->renewal_why, sizeof pool->renewal_why,
+		    "a new worker (pid %ld) exited with status %d before all were ready; the log "
+		    "says why",
+		    (long)worker->pid, WEXITSTATUS(status));
+}
+
 static void reaped(struct pool *pool, struct worker_process *worker, int status, int64_t now)
 {
 	unsigned slot = slot_of(pool, worker);
@@ -588,6 +673,8 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 	struct seat *seat = worker->seat >= 0 ? &pool->seats[worker->seat] : NULL;
 
 	count_slot(pool, slot, orderly);
+	if (worker->heir)
+		heir_died(pool, worker, status);
 	if (seat != NULL && seat->worker == (int)slot)
 		seat->worker = -1;
 	else if (seat != NULL && seat->successor == (int)slot) {
@@ -601,12 +688,13 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 		log_death(pool, worker, status, now, "");
 	loop_watch(pool->loop, &worker->channel, 0);
 	fd_close(&worker->channel.fd);
-	listeners_dead(pool->listeners, slot, (uint64_t)pool->config->max_connections);
+	listeners_dead(pool->listeners, slot, worker->room);
 	pool_set_state(worker, WORKER_VACANT);
 	/* Nobody defers to it, and no bell of its is rung. */
 	atomic_store(&pool->scoreboard->slots[slot].state, SLOT_VACANT);
 	worker->pid = 0;
 	worker->seat = -1;
+	worker->heir = false;
 	pool->living--;
 	/* It may have been the one that was woken for a connection, and have written nonsense. */
 	pool_restate(pool);
@@ -666,7 +754,7 @@ static void fill_seat(struct pool *pool, size_t number, int64_t now)
 	}
 	if (seat->worker >= 0 && !(seat->successor_due && seat->successor < 0))
 		return;
-	worker = spawn(pool, seat, now);
+	worker = spawn_for(pool, seat, now);
 	if (worker < 0)
 		return;
 	pool->workers[worker].seat = (int)number;
@@ -678,13 +766,56 @@ static void fill_seat(struct pool *pool, size_t number, int64_t now)
 }
 
 /* A seat that is no longer wanted. */
-static void clear_seat(struct pool *pool, struct seat *seat)
+static void clear_seat(struct pool *pool, struct seat *seat, int64_t now)
 {
 	if (seat->worker >= 0)
-		retire(pool, &pool->workers[seat->worker]);
+		retire(pool, &pool->workers[seat->worker], now);
 	if (seat->successor >= 0)
-		retire(pool, &pool->workers[seat->successor]);
-	*seat = (struct seat){.worker = -1, .successor = -1};
+		retire(pool, &pool->workers[seat->successor], now);
+	*seat = (struct seat){.worker = -1, .successor = -1, .heir = seat->heir};
+}
+
+/* Starts the heirs that are missing. */
+static void start_heirs(struct pool *pool, int64_t now)
+{
+	const char *why;
+
+	for (size_t i = 0; i < pool->next.wanted && pool->renewal == RENEWAL_STARTING; i++) {
+		struct seat *seat = &pool->seats[i];
+
+		if (seat->heir >= 0)
+			continue;
+		seat->heir = spawn(pool, &pool->next, now, &why);
+		if (seat->heir >= 0)
+			continue;
+		pool->renewal = RENEWAL_FAILED;
+		snprintf(
+		    pool->renewal_why, sizeof pool->renewal_why, "cannot start a worker: %s", why);
+	}
+}
+
+/* Ends a worker whose time to finish is over. Returns when to look again. */
+static int64_t end_retired(struct pool *pool, struct worker_process *worker, int64_t now)
+{
+	if (worker->state != WORKER_RETIRING || worker->retire_ends == CLOCK_NEVER)
+		return CLOCK_NEVER;
+	if (now < worker->retire_ends)
+		return worker->retire_ends;
+	if (worker->cut) {
+		kill(worker->pid, SIGKILL);
+		worker->retire_ends = CLOCK_NEVER;
+		return CLOCK_NEVER;
+	}
+	log_write(pool->log, LOG_WARNING,
+	    "worker %u (pid %ld): retire-grace is over: cutting what is still open, %llu "
+	    "connections",
+	    slot_of(pool, worker), (long)worker->pid,
+	    (unsigned long long)held_by(pool, slot_of(pool, worker)));
+	worker->cut = true;
+	worker->retire_ends = now + RETIRED_CUT_MS;
+	if (channel_send(worker->channel.fd, CHANNEL_CUT, 0) == -1)
+		worker->retire_ends = now;
+	return worker->retire_ends;
 }
 
 int64_t pool_reconcile(struct pool *pool, int64_t now)
@@ -702,6 +833,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 			catch_up(pool, worker);
 		if (worker->behind && takes_listeners(worker))
 			next = clock_earlier(next, now + CATCH_UP_MS);
+		next = clock_earlier(next, end_retired(pool, worker, now));
 	}
 	if (pool->order >= ORDER_STOP)
 		return next;
@@ -709,7 +841,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		struct seat *seat = &pool->seats[i];
 
 		if (i >= pool->wanted) {
-			clear_seat(pool, seat);
+			clear_seat(pool, seat, now);
 			continue;
 		}
 		fill_seat(pool, i, now);
@@ -717,17 +849,109 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 			next = clock_earlier(
 			    next, seat->not_before > now ? seat->not_before : now + 1);
 	}
+	start_heirs(pool, now);
 	return pool->living > 0 ? clock_earlier(next, now + WATCHDOG_LOOK_MS) : next;
+}
+
+/* ---- renewal ---- */
+
+size_t pool_generations(const struct pool *pool)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < pool->capacity; i++) {
+		bool first = pool->workers[i].state != WORKER_VACANT;
+
+		for (size_t j = 0; j < i && first; j++)
+			first = pool->workers[j].state == WORKER_VACANT ||
+			    pool->workers[j].generation != pool->workers[i].generation;
+		count += first;
+	}
+	return count;
+}
+
+int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
+{
+	if (plan->wanted > pool_most(pool)) {
+		snprintf(why, size,
+		    "%zu workers are more than were made room for at the start, which is %zu: that "
+		    "wants a restart",
+		    plan->wanted, pool_most(pool));
+		return -1;
+	}
+	if (pool_generations(pool) >= POOL_GENERATIONS_MAX ||
+	    pool->capacity - pool->living < plan->wanted) {
+		snprintf(why, size,
+		    "%zu workers of earlier generations are still finishing; retire-grace bounds "
+		    "how "
+		    "long they may",
+		    pool->living > pool->wanted ? pool->living - pool->wanted : 0);
+		return -1;
+	}
+	pool->next = *plan;
+	pool->next.generation = pool->generation + 1;
+	pool->next.renews = true;
+	pool->renewal = RENEWAL_STARTING;
+	return 0;
+}
+
+void pool_renew_commit(struct pool *pool, int64_t now)
+{
+	pool->config = pool->next.config;
+	pool->wanted = pool->next.wanted;
+	pool->generation = pool->next.generation;
+	pool->renewal = RENEWAL_NONE;
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		struct seat *seat = &pool->seats[i];
+		struct worker_process *heir = NULL;
+
+		if (seat->heir >= 0)
+			heir = &pool->workers[seat->heir];
+		*seat = (struct seat){.worker = seat->heir, .successor = -1, .heir = -1};
+		if (heir == NULL)
+			continue;
+		heir->heir = false;
+		heir->seat = (int)i;
+		seat->successor_due = heir->enough;
+		catch_up(pool, heir);
+	}
+	/* When the others have all there is. */
+	for (size_t i = 0; i < pool->capacity; i++) {
+		struct worker_process *worker = &pool->workers[i];
+
+		if (worker->generation != pool->generation &&
+		    (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING ||
+			worker->state == WORKER_ABORTED))
+			retire(pool, worker, now);
+	}
+}
+
+void pool_renew_abandon(struct pool *pool, int64_t now)
+{
+	pool->renewal = RENEWAL_NONE;
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		struct seat *seat = &pool->seats[i];
+
+		if (seat->heir >= 0 && pool->order < ORDER_STOP)
+			retire(pool, &pool->workers[seat->heir], now);
+		else if (seat->heir >= 0)
+			pool->workers[seat->heir].heir = false;
+		seat->heir = -1;
+	}
 }
 
 /* ---- what is wanted ---- */
 
+size_t pool_most(const struct pool *pool)
+{
+	return pool->capacity / 2 < WORKERS_MAX ? pool->capacity / 2 : WORKERS_MAX;
+}
+
 bool pool_want(struct pool *pool, size_t wanted)
 {
-	if (wanted == 0 || wanted > WORKERS_MAX || wanted * 2 > pool->capacity ||
-	    pool->order >= ORDER_STOP)
+	if (wanted == 0 || wanted > pool_most(pool) || pool->order >= ORDER_STOP)
 		return false;
-	pool->wanted = wanted;
+	pool->wanted = pool->next.wanted = wanted;
 	return true;
 }
 
@@ -774,7 +998,7 @@ void pool_start_drainer(struct pool *pool, int64_t now)
 	drainer->failures++;
 	drainer->not_before = now + back_off(drainer->failures + 1);
 	log_write(pool->log, LOG_NOTICE, "no worker is left to serve the queue: starting one");
-	spawn(pool, drainer, now);
+	spawn_for(pool, drainer, now);
 }
 
 bool pool_is_ready(const struct pool *pool)

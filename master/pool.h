@@ -6,6 +6,10 @@
  * seat. What is wanted is said with pool_want, pool_stop and pool_cut; pool_reconcile does what is
  * missing after every wake of the loop.
  *
+ * A *renewal* replaces all of them at once, by workers of another configuration: each seat gets an
+ * heir, and only when every heir serves do they take the seats (pool_renew_commit) and the others
+ * retire. Until then nothing has changed, and pool_renew_abandon leaves it so.
+ *
  *   worker:  VACANT ─fork─► STARTING ─READY─► SERVING ─RETIRE─► RETIRING ─exit─► VACANT
  *                              any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─►
  * VACANT
@@ -49,6 +53,12 @@ struct worker_process {
 	int64_t beat_at; /* and when it was seen to change, by our own clock */
 	bool retire_due; /* RETIRE could not be sent yet, */
 	bool behind; /* or a LISTEN */
+	unsigned generation;
+	bool heir; /* of a renewal that is under way */
+	bool enough; /* an heir that asked to be replaced before it has a seat */
+	int64_t retire_ends; /* ms: of one that retires, when it is cut; CLOCK_NEVER */
+	bool cut; /* it was told to end, or killed, for that */
+	uint64_t room; /* connections that it can hold */
 };
 
 struct seat {
@@ -58,7 +68,22 @@ struct seat {
 	unsigned failures; /* deaths and failed forks in a row */
 	int64_t not_before; /* ms: back-off */
 	bool refused; /* its worker said that it can never start */
+	int heir; /* of a renewal, -1: none */
 };
+
+/* What workers are made of. */
+struct pool_plan {
+	const struct config *config;
+	const struct privilege *privilege;
+	struct log *log;
+	size_t wanted; /* how many */
+	unsigned generation;
+	bool renews; /* listeners have their next_service */
+};
+
+#define POOL_GENERATIONS_MAX 8 /* alive at a time, the newest included */
+
+enum renewal_state { RENEWAL_NONE, RENEWAL_STARTING, RENEWAL_READY, RENEWAL_FAILED };
 
 /* What has become of the workers so far, in numbers; those that they wrote themselves are not to be
  * trusted. */
@@ -89,7 +114,10 @@ struct pool {
 	size_t wanted; /* seats in use */
 	size_t living; /* processes not yet reaped */
 
-	unsigned generation;
+	unsigned generation; /* of those in the seats */
+	enum renewal_state renewal;
+	struct pool_plan next; /* of the heirs */
+	char renewal_why[160]; /* of RENEWAL_FAILED */
 	int drain[2]; /* the drain pipe; the write end is -1 once the drain began */
 	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
@@ -111,6 +139,25 @@ void pool_close(struct pool *pool);
 /* Sets how many workers are wanted. Returns false when there cannot be as many, or none is asked
  * for. */
 bool pool_want(struct pool *pool, size_t wanted);
+
+/* The most that can be wanted. */
+size_t pool_most(const struct pool *pool);
+
+/* How many generations have workers that live. */
+size_t pool_generations(const struct pool *pool);
+
+/*
+ * Begins a renewal. plan's config, privilege, log and wanted are set and outlive it. Returns 0, or
+ * -1 with why: there is no room for so many.
+ */
+int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size);
+
+/* For one that is RENEWAL_READY: the heirs take the seats, and the others retire. Where privilege
+ * and log of the pool point to is what those of the plan say by then. */
+void pool_renew_commit(struct pool *pool, int64_t now);
+
+/* Takes it back, in whatever state it is: the heirs retire, or in a stop drain like the others. */
+void pool_renew_abandon(struct pool *pool, int64_t now);
 
 /*
  * Begins the drain: every worker finishes what it has. Nobody new is started but by
@@ -147,7 +194,8 @@ void pool_ring(struct pool *pool);
 
 /*
  * Gives a listener that was just opened to every worker that serves. Who cannot be told now is told
- * later. Returns 0, or -1 with errno E2BIG: its service is told in too many words.
+ * later. Returns 0, or -1 with errno: E2BIG, its service is told in too many words; ESTALE, it is
+ * of a configuration that is no longer in force.
  */
 int pool_offer(struct pool *pool, struct listener *listener);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "channel.h"
@@ -48,6 +49,7 @@ const char *close_reason_word(enum close_reason reason)
 	    [CLOSE_HEARTBEAT] = "heartbeat",
 	    [CLOSE_HOLDER] = "close",
 	    [CLOSE_STOP] = "stop",
+	    [CLOSE_RELOAD] = "reload",
 	};
 
 	return words[reason];
@@ -551,7 +553,7 @@ static void step_finishing(struct ports *ports, struct listener *listener, int64
 	if (receipt.open > 0)
 		return;
 	list_remove(&ports->finishing, listener);
-	if (listener->origin == ORIGIN_CONFIGURATION)
+	if (listener->origin == ORIGIN_CONFIGURATION && listener->why_closed != CLOSE_RELOAD)
 		listener_set_state(ports->listeners, listener, LISTENER_CLOSED);
 	else
 		listener_free(ports->listeners, listener);
@@ -601,6 +603,43 @@ int64_t ports_step(struct ports *ports, int64_t now)
 	next = step_all_closing(ports, now);
 	next = clock_earlier(next, step_all_finishing(ports, now));
 	return clock_earlier(next, ports->next_ttl);
+}
+
+/* ---- another configuration ---- */
+
+struct ports_adopted ports_adopt(struct ports *ports, const struct config *config, int64_t now)
+{
+	struct ports_adopted count = {0};
+
+	for (size_t i = 0; i < ports->listeners->count; i++) {
+		struct listener *listener = &ports->listeners->all[i];
+		struct service_config *next = listener->next_service;
+
+		listener->next_service = NULL;
+		if (listener->state == LISTENER_VACANT)
+			continue;
+		if (next != NULL) {
+			count.opened += next == listener->service;
+			count.kept +=
+			    next != listener->service && listener->origin == ORIGIN_CONFIGURATION;
+			listener->service = next;
+		} else if (listener->origin != ORIGIN_CONFIGURATION) {
+			continue;
+		} else if (listener->state == LISTENER_OPEN) {
+			count.closed++;
+			ports_close(ports, listener, CLOSE_RELOAD, -1, now);
+		} else if (listener->state == LISTENER_CLOSED) {
+			listener_free(ports->listeners, listener);
+		} else {
+			listener->why_closed = CLOSE_RELOAD; /* and so not to be remembered */
+		}
+		/* What it may have waiting is as much as this one says. */
+		if (next != NULL && listener->kind == LISTENER_TCP &&
+		    listener->state == LISTENER_OPEN && config->backlog != ports->config->backlog)
+			listen(listener->fd, (int)config->backlog);
+	}
+	ports->config = config;
+	return count;
 }
 
 /* ---- the end ---- */

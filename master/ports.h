@@ -43,6 +43,7 @@ enum close_reason {
 	CLOSE_HEARTBEAT,
 	CLOSE_HOLDER, /* its holder went away, or asked */
 	CLOSE_STOP, /* the server stops */
+	CLOSE_RELOAD, /* the configuration does not have it any more */
 };
 
 /* The word of PROTOCOL for each. */
@@ -170,6 +171,16 @@ void ports_receipt(
 
 /* Does what is due. Returns when it wants to be called again. */
 int64_t ports_step(struct ports *ports, int64_t now);
+
+/*
+ * A configuration is in force that was planned (listeners_plan) and started: every listener has the
+ * service that it says, what it does not have closes, and what was closed by hand is forgotten.
+ * Counts those that were kept, opened and closed.
+ */
+struct ports_adopted {
+	size_t kept, opened, closed;
+};
+struct ports_adopted ports_adopt(struct ports *ports, const struct config *config, int64_t now);
 
 /* Begins to close all of them, for a stop. */
 void ports_stop(struct ports *ports, int64_t now);

@@ -91,8 +91,9 @@ static int serve(int told, int lifeline)
 	if (config == NULL)
 		fprintf(stderr, "lastcall: error: out of memory\n");
 	else if (dprintf(told, "folder %s\n", folder) > 0)
-		status = master_run(config, &announce);
-	config_free(config);
+		status = master_run(config, &announce, NULL);
+	else
+		config_free(config);
 	unlink(path);
 	rmdir(folder);
 	return status;

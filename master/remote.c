@@ -32,7 +32,10 @@ int remote_refused(const struct command *command, const struct reply *reply)
 		return remote_error(command, "an unexpected answer: %s",
 		    reply_display(reply->words[0], text, sizeof text));
 	remote_error(command, "%s", reply_display(reply->text, text, sizeof text));
-	return strcmp(reply->words[1], "syntax") == 0 ? STATUS_USAGE : STATUS_FAILED;
+	return strcmp(reply->words[1], "syntax") == 0 ||
+		strcmp(reply->words[1], "configuration") == 0
+	    ? STATUS_USAGE
+	    : STATUS_FAILED;
 }
 
 int remote_status(enum client_result result)
@@ -285,6 +288,61 @@ static void print_stop(const struct receipt *receipt)
 	if (receipt->left > 0)
 		printf(", %llu left by themselves", (unsigned long long)receipt->left);
 	printf(", %llu cut\n", (unsigned long long)receipt->cut);
+}
+
+/* A line of what is wrong with a configuration, as it is. */
+static void print_diagnostic(const struct reply *reply)
+{
+	char text[REPLY_DISPLAY];
+
+	fprintf(stderr, "%s\n",
+	    reply->count > 1 ? reply_display(reply->words[1], text, sizeof text) : "");
+}
+
+int remote_run_reload(const struct command *command, const struct options *options)
+{
+	struct request request = {.length = 0};
+	struct client client = {.fd = -1};
+	struct reply reply;
+	char why[CLIENT_WHY];
+	int status = remote_connect_or_fail(command, options, &client), more;
+
+	if (status != STATUS_DONE)
+		return status;
+	request_word(&request, "reload");
+	if (request_end(&request) == -1 ||
+	    client_send(&client, &request, CLOCK_NEVER, why, sizeof why) == -1) {
+		client_close(&client);
+		return remote_error(command, "%s", why);
+	}
+	while ((more = client_line(&client, &reply, CLOCK_NEVER, why, sizeof why)) == 0 &&
+	    reply.kind == REPLY_LINE && strcmp(reply.words[0], "diagnostic") == 0)
+		print_diagnostic(&reply);
+	if (more == -1)
+		status = remote_error(command, "%s", why);
+	else if (reply.kind != REPLY_OK)
+		status = remote_refused(command, &reply);
+	client_close(&client);
+	return status;
+}
+
+int remote_run_workers(const struct command *command, const struct options *options)
+{
+	struct request request = {.length = 0};
+	struct client client = {.fd = -1};
+	struct reply reply;
+	int status;
+
+	if (options->address == NULL)
+		return command_misused(command, "how many? a number is missing");
+	status = remote_connect_or_fail(command, options, &client);
+	if (status != STATUS_DONE)
+		return status;
+	request_word(&request, "workers");
+	request_word(&request, options->address);
+	status = remote_ask(command, &client, &request, clock_ms() + CLIENT_ANSWER_MS, &reply);
+	client_close(&client);
+	return status;
 }
 
 int remote_run_stop(const struct command *command, const struct options *options)

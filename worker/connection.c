@@ -235,12 +235,13 @@ void connection_close(struct connection *c, enum outcome outcome)
 
 void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 {
+	enum outcome cut = worker->phase == PHASE_RETIRING ? OUTCOME_BROKEN : OUTCOME_CUT;
+
 	for (size_t i = 0; i < worker->touched; i++) {
 		struct connection *c = &worker->connections[i];
 
 		if (c->state != CONNECTION_FREE && (acceptor == NULL || c->acceptor == acceptor))
-			connection_close(
-			    c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : OUTCOME_CUT);
+			connection_close(c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : cut);
 	}
 }
 

@@ -81,6 +81,16 @@ static void begin_cut(struct worker *worker)
 	set_phase(worker, PHASE_CUTTING);
 }
 
+/* Its time to finish is over. What is cut now is none of a stop's. */
+static void end_retirement(struct worker *worker)
+{
+	if (worker->phase != PHASE_RETIRING)
+		return;
+	acceptors_release_all(worker);
+	connections_cut(worker, NULL);
+	set_phase(worker, PHASE_CUTTING);
+}
+
 static void begin_retirement(struct worker *worker)
 {
 	if (worker->phase != PHASE_SERVING)
@@ -114,6 +124,9 @@ static void heed(struct worker *worker, const struct channel_message *message)
 	switch (message->type) {
 	case CHANNEL_RETIRE:
 		begin_retirement(worker);
+		break;
+	case CHANNEL_CUT:
+		end_retirement(worker);
 		break;
 	case CHANNEL_LISTEN:
 		listening_begin(worker, message);

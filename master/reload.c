@@ -1,0 +1,284 @@
+/* Puts another configuration in force; see reload.h. */
+#include "reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "directive.h"
+#include "setup.h"
+
+#define SWEEP_MS 1000 /* between looks at configurations that are still needed */
+
+static void set_state(struct reload *reload, enum reload_state state)
+{
+	reload->state = state;
+}
+
+unsigned reload_ask(struct reload *reload)
+{
+	/* One that is under way has read the file already. */
+	reload->asked = reload->begun + 1;
+	return reload->asked;
+}
+
+/* ---- the end of one ---- */
+
+static void log_lines(struct log *log, const char *lines)
+{
+	while (*lines != '\0') {
+		int length = (int)strcspn(lines, "\n");
+
+		log_write(log, LOG_ERROR, "%.*s", length, lines);
+		lines += length + (lines[length] == '\n');
+	}
+}
+
+/* It came to nothing. lines: what is wrong, as a compiler says it. */
+static void fail(struct reload *reload, bool wrong, const char *lines, const char *why)
+{
+	const struct control_reload told = {.wrong = wrong, .lines = lines, .why = why};
+
+	log_lines(reload->log, lines);
+	log_write(reload->log, LOG_ERROR, "reload: %s; going on as before", why);
+	control_reloaded(reload->control, reload->begun, &told);
+}
+
+/* Undoes all that was prepared. */
+static void undo(struct reload *reload, int64_t now)
+{
+	if (reload->pool->renewal != RENEWAL_NONE)
+		pool_renew_abandon(reload->pool, now);
+	control_unplan(reload->control);
+	listeners_unplan(reload->listeners);
+	umask((mode_t)reload->config->umask);
+	setup_release(reload->next);
+	setup_log_close(&reload->next_log);
+	config_free(reload->next);
+	reload->next = NULL;
+	set_state(reload, RELOAD_IDLE);
+}
+
+/* ---- the beginning ---- */
+
+/* The same text, or both none. */
+static bool same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* What only a start can change, where the configuration says it. */
+static void refuse_change(
+    const struct config *next, const char *name, const char *why, struct diagnostics *d)
+{
+	const struct config_setting *setting =
+	    config_setting_find(next, directive_find(config_directives, name), next);
+	const struct position nowhere = {.width = 1};
+
+	config_error(next, d, setting != NULL ? &setting->at : &nowhere, "%s: %s", name, why);
+}
+
+static void check_changes(struct reload *reload, struct diagnostics *d)
+{
+	struct config *next = reload->next;
+	const struct config *config = reload->config;
+
+	if (!same(next->pid_file, config->pid_file))
+		refuse_change(next, "pid-file", "it can be changed by a restart only", d);
+	if (next->max_listeners == DIRECTIVE_AUTO)
+		next->max_listeners = setup_listeners(next);
+	else if (setup_places(next) > reload->listeners->capacity)
+		refuse_change(next, "max-listeners",
+		    "there is no room for so many, which is made at the start", d);
+	if (setup_places(next) > reload->listeners->capacity)
+		next->max_listeners = config->max_listeners;
+}
+
+/* Reads and prepares all that can fail, and starts the new workers. Returns 0, or -1 with lines in
+ * d and a sentence in why; *wrong says whether the configuration is. */
+static int prepare(
+    struct reload *reload, int64_t now, struct diagnostics *d, bool *wrong, char *why, size_t size)
+{
+	struct config *next = reload->next;
+	size_t workers = setup_workers(next);
+	struct pool_plan plan = {
+	    .config = next,
+	    .privilege = &reload->next_privilege,
+	    .log = &reload->next_log,
+	    .wanted = workers,
+	};
+
+	*wrong = true;
+	snprintf(why, size, "the configuration is wrong");
+	check_changes(reload, d);
+	if (d->errors > 0)
+		return -1;
+	umask((mode_t)next->umask);
+	if (privilege_resolve(&reload->next_privilege, next, why, size) == -1 ||
+	    setup_log(&reload->next_log, next, why, size) == -1)
+		return -1;
+	*wrong = false;
+	if (privilege_raise_descriptors(
+		&next->max_connections, setup_descriptors(next, workers), why, size) == -1 ||
+	    setup_services(next, why, size) == -1)
+		return -1;
+	snprintf(why, size, "it cannot listen on all addresses");
+	if (listeners_plan(reload->listeners, next, now, d) == -1)
+		return -1;
+	if (control_plan(reload->control, next, why, size) == -1)
+		return -1;
+	return pool_renew(reload->pool, &plan, why, size);
+}
+
+static void begin(struct reload *reload, int64_t now)
+{
+	char why[768] = "there is no configuration to read again", *lines = NULL;
+	size_t length = 0;
+	bool wrong = true;
+	struct diagnostics d = {.out = open_memstream(&lines, &length)};
+
+	reload->begun = reload->asked;
+	if (d.out == NULL) {
+		fail(reload, false, "", strerror(errno));
+		return;
+	}
+	reload->next = NULL;
+	if (reload->load != NULL) {
+		reload->next = reload->load(reload->from, &d);
+		snprintf(why, sizeof why, "the configuration is wrong");
+	}
+	if (reload->next != NULL)
+		set_state(reload, RELOAD_STARTING);
+	if (reload->next == NULL || prepare(reload, now, &d, &wrong, why, sizeof why) == -1) {
+		diagnostics_end(&d);
+		fclose(d.out);
+		fail(reload, wrong, lines != NULL ? lines : "", why);
+		if (reload->next != NULL)
+			undo(reload, now);
+	} else {
+		fclose(d.out);
+	}
+	free(lines);
+}
+
+/* ---- in force ---- */
+
+/* Frees the configurations that nothing needs any more. */
+static void sweep(struct reload *reload, int64_t now)
+{
+	struct config **link = &reload->older;
+
+	reload->sweep_at = now + SWEEP_MS;
+	while (*link != NULL) {
+		struct config *config = *link;
+
+		if (listeners_use(reload->listeners, config) ||
+		    control_uses(reload->control, config)) {
+			link = &config->older;
+			continue;
+		}
+		*link = config->older;
+		setup_release(config);
+		config_free(config);
+	}
+}
+
+/* The paths of Unix sockets that are new are the workers', as far as umask lets them. */
+static void give_paths(const struct reload *reload)
+{
+	for (size_t i = 0; reload->privilege->change && i < reload->listeners->count; i++) {
+		const struct listener *listener = &reload->listeners->all[i];
+
+		if (listener->state == LISTENER_OPEN && listener->origin == ORIGIN_CONFIGURATION)
+			listener_give(listener, reload->privilege->gid);
+	}
+}
+
+static void commit(struct reload *reload, int64_t now)
+{
+	struct config *old = reload->config;
+	struct control_reload told = {.done = true, .lines = "", .why = ""};
+	struct ports_adopted count;
+
+	reload->config = reload->next;
+	reload->next = NULL;
+	setup_log_close(reload->log);
+	*reload->log = reload->next_log;
+	reload->next_log = (struct log){.fd = STDERR_FILENO};
+	*reload->privilege = reload->next_privilege;
+	listeners_plan_ports(reload->listeners, reload->config);
+	count = ports_adopt(reload->ports, reload->config, now);
+	give_paths(reload);
+	pool_renew_commit(reload->pool, now);
+	control_adopt(reload->control);
+	old->older = reload->older;
+	reload->older = old;
+	sweep(reload, now);
+	set_state(reload, RELOAD_IDLE);
+	log_write(reload->log, LOG_NOTICE,
+	    "reloaded: generation %u, %zu worker%s%s%s; listeners: %zu kept, %zu opened, %zu "
+	    "closed",
+	    reload->pool->generation, reload->pool->wanted, reload->pool->wanted == 1 ? "" : "s",
+	    reload->privilege->change ? " as " : "",
+	    reload->privilege->change ? reload->privilege->user : "", count.kept, count.opened,
+	    count.closed);
+	told.generation = reload->pool->generation;
+	control_reloaded(reload->control, reload->begun, &told);
+}
+
+int64_t reload_step(struct reload *reload, int64_t now)
+{
+	char why[384];
+
+	if (reload->state == RELOAD_IDLE) {
+		if (reload->older != NULL && now >= reload->sweep_at)
+			sweep(reload, now);
+		if (reload->asked == reload->begun)
+			return reload->older != NULL ? reload->sweep_at : CLOCK_NEVER;
+		begin(reload, now);
+		return now;
+	}
+	if (reload->pool->renewal == RENEWAL_STARTING)
+		return CLOCK_NEVER;
+	if (reload->pool->renewal == RENEWAL_READY &&
+	    listeners_start_planned(
+		reload->listeners, (int)reload->next->backlog, why, sizeof why) == 0) {
+		commit(reload, now);
+		return now;
+	}
+	if (reload->pool->renewal == RENEWAL_FAILED)
+		snprintf(why, sizeof why, "%s", reload->pool->renewal_why);
+	fail(reload, false, "", why);
+	undo(reload, now);
+	return now;
+}
+
+void reload_abandon(struct reload *reload, int64_t now)
+{
+	if (reload->state != RELOAD_IDLE) {
+		fail(reload, false, "", "the server is stopping");
+		undo(reload, now);
+	}
+	if (reload->asked != reload->begun) {
+		reload->begun = reload->asked;
+		fail(reload, false, "", "the server is stopping");
+	}
+}
+
+void reload_close(struct reload *reload)
+{
+	setup_release(reload->config);
+	config_free(reload->config);
+	reload->config = NULL;
+	while (reload->older != NULL) {
+		struct config *config = reload->older;
+
+		reload->older = config->older;
+		setup_release(config);
+		config_free(config);
+	}
+}

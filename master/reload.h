@@ -1,0 +1,69 @@
+/*
+ * Another configuration for a server that runs: read whole, prepared whole, and only then put in
+ * force. Whatever goes wrong before that leaves everything as it was.
+ *
+ *   IDLE ─asked─► (read, check, open, bind) ─► STARTING ─every new worker is ready─► (in force) ─►
+ * IDLE │ wrong                   │ one died, or cannot be started └─────────────────────────┴──►
+ * (undone) ─► IDLE
+ *
+ *   STARTING  Sockets that are new are bound and do not listen. The workers of the new generation
+ *             start, serve what both configurations have, and nothing else has changed.
+ *
+ * In force means, in this order and without a wait in between: the new sockets listen, every
+ * listener has its new service, the new workers have the seats and the others retire, and what the
+ * configuration does not have any more closes by the closing protocol, drained by the new workers.
+ *
+ * What is asked for while one is under way is one more, after it.
+ */
+#ifndef LASTCALL_RELOAD_H
+#define LASTCALL_RELOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "control.h"
+#include "diagnostics.h"
+#include "log.h"
+#include "pool.h"
+#include "ports.h"
+#include "privilege.h"
+
+enum reload_state { RELOAD_IDLE, RELOAD_STARTING };
+
+struct reload {
+	/* Set by whoever makes it. */
+	/* Reads the configuration again. NULL with every error in d; a NULL load: there is none. */
+	struct config *(*load)(const void *from, struct diagnostics *d);
+	const void *from;
+	struct config *config; /* the one in force; owned */
+	struct log *log; /* those of the server, changed with it */
+	struct privilege *privilege;
+	struct listeners *listeners;
+	struct pool *pool;
+	struct ports *ports;
+	struct control *control;
+
+	enum reload_state state;
+	unsigned asked, begun; /* numbers of reloads */
+	struct config *next; /* of STARTING, owned */
+	struct privilege next_privilege;
+	struct log next_log;
+	struct config *older; /* list of those that listeners still need; owned */
+	int64_t sweep_at; /* ms: when these are looked at */
+};
+
+/* Asks for one. Returns its number. */
+unsigned reload_ask(struct reload *reload);
+
+/* Does what is due. Returns when it wants to be called again; now, when everybody has to look. Call
+ * it after pool_reconcile. */
+int64_t reload_step(struct reload *reload, int64_t now);
+
+/* The server stops: what is under way is taken back, and what was asked for is not begun. */
+void reload_abandon(struct reload *reload, int64_t now);
+
+/* Frees every configuration. The listeners are closed. */
+void reload_close(struct reload *reload);
+
+#endif
