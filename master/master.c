@@ -333,7 +333,7 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGTTOU))
 		want_workers(master, "TTOU", master->pool.wanted - 1);
 	if (signals_take(SIGHUP) && master->state < MASTER_CLOSING)
-		reload_ask(&master->reload);
+		reload_signalled(&master->reload, now);
 	if (signals_take(SIGUSR1))
 		log_write(&master->log, LOG_WARNING,
 		    "USR1: this version cannot reopen logs; going on as before");

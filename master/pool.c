@@ -823,6 +823,9 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 	int64_t next = pool->living > 0 ? now + WATCHDOG_LOOK_MS : CLOCK_NEVER;
 
 	watchdog_look(pool, now);
+	if (pool->missed)
+		pool_reap(pool, now);
+	pool->missed = false;
 	for (size_t i = 0; i < pool->capacity; i++) {
 		struct worker_process *worker = &pool->workers[i];
 

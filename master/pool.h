@@ -122,6 +122,7 @@ struct pool {
 	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
 	bool fork_failing; /* the log knows */
+	bool missed; /* a heart did not beat: somebody may have died unheard */
 	int64_t watched_at; /* when the hearts were last listened to */
 	struct pool_totals totals;
 };

@@ -12,6 +12,7 @@
 #include "directive.h"
 #include "setup.h"
 
+#define SIGNALS_MS 1000 /* between reloads that signals ask for */
 #define SWEEP_MS 1000 /* between looks at configurations that are still needed */
 
 static void set_state(struct reload *reload, enum reload_state state)
@@ -23,7 +24,16 @@ unsigned reload_ask(struct reload *reload)
 {
 	/* One that is under way has read the file already. */
 	reload->asked = reload->begun + 1;
+	reload->not_before = 0;
 	return reload->asked;
+}
+
+void reload_signalled(struct reload *reload, int64_t now)
+{
+	if (reload->asked == reload->begun && reload->begun > 0 &&
+	    now - reload->begun_at < SIGNALS_MS)
+		reload->not_before = reload->begun_at + SIGNALS_MS;
+	reload->asked = reload->begun + 1;
 }
 
 /* ---- the end of one ---- */
@@ -142,6 +152,8 @@ static void begin(struct reload *reload, int64_t now)
 	struct diagnostics d = {.out = open_memstream(&lines, &length)};
 
 	reload->begun = reload->asked;
+	reload->begun_at = now;
+	reload->not_before = 0;
 	if (d.out == NULL) {
 		fail(reload, false, "", strerror(errno));
 		return;
@@ -239,6 +251,8 @@ int64_t reload_step(struct reload *reload, int64_t now)
 			sweep(reload, now);
 		if (reload->asked == reload->begun)
 			return reload->older != NULL ? reload->sweep_at : CLOCK_NEVER;
+		if (now < reload->not_before)
+			return reload->not_before;
 		begin(reload, now);
 		return now;
 	}

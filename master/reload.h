@@ -46,6 +46,8 @@ struct reload {
 
 	enum reload_state state;
 	unsigned asked, begun; /* numbers of reloads */
+	int64_t not_before; /* ms: when what was asked for is begun */
+	int64_t begun_at; /* ms */
 	struct config *next; /* of STARTING, owned */
 	struct privilege next_privilege;
 	struct log next_log;
@@ -53,8 +55,11 @@ struct reload {
 	int64_t sweep_at; /* ms: when these are looked at */
 };
 
-/* Asks for one. Returns its number. */
+/* Asks for one: a client, who is answered. Returns its number. */
 unsigned reload_ask(struct reload *reload);
+
+/* The same for a signal. Ten in a second are two: the first, and one after it. */
+void reload_signalled(struct reload *reload, int64_t now);
 
 /* Does what is due. Returns when it wants to be called again; now, when everybody has to look. Call
  * it after pool_reconcile. */

@@ -27,8 +27,10 @@ static void watch_heart(struct pool *pool, struct worker_process *worker, int64_
 		return;
 	}
 	silent = now - worker->beat_at;
-	if (silent >= WATCHDOG_LATE_MS)
+	if (silent >= WATCHDOG_LATE_MS) {
 		pool_ring(pool); /* it may have been the one that was woken for a connection */
+		pool->missed = true; /* or be dead: a debugger that lets go can lose a SIGCHLD */
+	}
 	if (worker->state == WORKER_ABORTED) {
 		if (silent >= pool->config->watchdog + ABORT_MS)
 			kill(worker->pid, SIGKILL);

@@ -287,6 +287,25 @@ death_by() {
 	[ "$ended" -eq 0 ]
 }
 
+@test "a worker whose death nobody told of is replaced all the same" {
+	local gone
+	start_site
+	gone=$(workers | head -n 1)
+	"$tools/swallow" "$server" "$(kill -l CHLD)" >swallowing 3>&- &
+	background+=($!)
+	wait_until grep -q ready swallowing
+	kill -KILL "$gone"
+	wait $!
+	wait_until gone_from_the_table "$gone"
+	wait_until worker_count_is 2
+	serves
+}
+
+# Not even a zombie is left of it.
+gone_from_the_table() {
+	[ ! -e "/proc/$1" ]
+}
+
 # ---- hanging ----
 
 @test "a stopped worker is noticed, killed and replaced; nobody waits for it meanwhile" {

@@ -222,17 +222,47 @@ static void run(struct worker *worker)
 
 /* ---- beginning ---- */
 
+static int start_service(
+    struct worker *worker, const struct service_config *config, char *why, size_t size)
+{
+	const struct service *service = service_of(config->kind);
+	char reason[256];
+
+	if (service->start == NULL ||
+	    service->start(worker, config->options, reason, sizeof reason) == 0)
+		return 0;
+	snprintf(why, size, "service %s: %s", config->name, reason);
+	return -1;
+}
+
+static bool is_configured(const struct config *config, const struct service_config *service)
+{
+	const struct service_config *at = config->services;
+
+	while (at != NULL && at != service)
+		at = at->next;
+	return at != NULL;
+}
+
+/* Those of the configuration, and those of earlier ones that listeners still have, each once. */
 static int start_services(struct worker *worker, char *why, size_t size)
 {
-	for (struct service_config *at = worker->config->services; at != NULL; at = at->next) {
-		const struct service *service = service_of(at->kind);
-		char reason[256];
+	const struct handover *from = worker->from;
 
-		if (service->start != NULL &&
-		    service->start(worker, at->options, reason, sizeof reason) == -1) {
-			snprintf(why, size, "service %s: %s", at->name, reason);
+	for (struct service_config *at = worker->config->services; at != NULL; at = at->next) {
+		if (start_service(worker, at, why, size) == -1)
 			return -1;
-		}
+	}
+	for (size_t i = 0; i < from->listeners_count; i++) {
+		const struct service_config *service = from->listeners[i].service;
+		size_t before = 0;
+
+		if (from->listeners[i].own || is_configured(worker->config, service))
+			continue;
+		while (from->listeners[before].service != service)
+			before++;
+		if (before == i && start_service(worker, service, why, size) == -1)
+			return -1;
 	}
 	return 0;
 }

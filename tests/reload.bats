@@ -1,0 +1,597 @@
+# Another configuration for a server that runs: what stays, what comes, what goes, and that nobody connected notices.
+
+load helper
+
+# How many reloads a test that counts goes through: few in `make check`, as many as promised in `make soak`.
+: "${LASTCALL_RELOADS:=10}"
+
+setup() {
+	common_setup
+	mkdir other
+	chmod 755 other
+	printf 'the other one\n' >other/index.html
+	head -c 1000 /dev/zero | tr '\0' x >other/1k.txt
+	touch -d '1 hour ago' other/index.html other/1k.txt
+}
+
+teardown() { common_teardown; }
+
+# configure TEXT: what the file says from now on.
+configure() {
+	printf '%s\n' "$1" >"$work/lastcall.conf"
+}
+
+site="service site http { root site; keepalive 1s; }"
+
+# start_site_conf [TEXT]: two workers and a site at a port of the kernel's choice.
+start_site_conf() {
+	start_conf "workers 2; log-level info; $site listen 127.0.0.1:0 -> site; ${1:-}"
+}
+
+get() {
+	curl -sf -m 10 "http://${1:-$address}/"
+}
+
+# A port that nobody listens on and that no outgoing connection is given.
+free_port() {
+	local port
+	while :; do
+		port=$((10240 + (RANDOM << 1 ^ RANDOM) % 22000))
+		port_is_free $port && break
+	done
+	echo $port
+}
+
+generation() {
+	"$lastcall" status --json | grep -o '"generation": *[0-9]*' | head -n 1 | grep -o '[0-9]*$'
+}
+
+generation_is() {
+	[ "$(generation)" = "$1" ]
+}
+
+# The state that status shows for an address.
+state_of() {
+	"$lastcall" status | awk -v address="$1" '$1 == address { print $3 }'
+}
+
+# The listening socket at an address, as the kernel numbers it.
+inode_of() {
+	ss -Hltne "sport = :${1##*:}" | grep -o 'ino:[0-9]*'
+}
+
+descriptors() {
+	find "/proc/$server/fd" -mindepth 1 | wc -l
+}
+
+descriptors_are() {
+	[ "$(descriptors)" -eq "$1" ]
+}
+
+# retired: only the workers of the newest generation are left.
+retired() {
+	[ "$("$lastcall" status | grep -c retiring)" -eq 0 ]
+}
+
+# as_before: the same workers, the same listeners, and everybody is served.
+note_before() {
+	workers_before=$(workers) listeners_before=$("$lastcall" status | awk '/^ADDRESS/, /^$/ { print $1, $2, $3, $NF }')
+	descriptors_before=$(descriptors)
+}
+
+as_before() {
+	wait_until worker_count_is "$(wc -l <<<"$workers_before")"
+	[ "$(workers)" = "$workers_before" ]
+	[ "$("$lastcall" status | awk '/^ADDRESS/, /^$/ { print $1, $2, $3, $NF }')" = "$listeners_before" ]
+	wait_until descriptors_are "$descriptors_before"
+	get
+}
+
+# ---- what stays
+
+@test "a reload starts new workers, who serve what the file says now, on the socket that was there" {
+	start_site_conf
+	inode=$(inode_of "$address") before=$(workers)
+	configure "workers 3; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	run -0 "$lastcall" reload
+	[ -z "$output" ]
+	[ "$(get)" = 'the other one' ]
+	[ "$(inode_of "$address")" = "$inode" ]
+	generation_is 1
+	wait_until worker_count_is 3
+	for pid in $before; do
+		[ ! -e "/proc/$pid" ]
+	done
+	grep -q 'reloaded: generation 1, 3 workers.*; listeners: 1 kept, 0 opened, 0 closed' "$log"
+}
+
+@test "HUP does the same" {
+	start_site_conf
+	configure "workers 1; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	kill -HUP "$server"
+	wait_until generation_is 1
+	[ "$(get)" = 'the other one' ]
+}
+
+@test "an address that stays may have another service" {
+	start_site_conf
+	configure "workers 2; listen ${address} -> echo;"
+	"$lastcall" reload
+	exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+	echo hello >&7
+	read -r -t 10 line <&7
+	exec 7>&-
+	[ "$line" = hello ]
+}
+
+# reload_under_load MODE OPTION…: again and again, while everybody is served.
+reload_under_load() {
+	local i
+	load_begin -c 32 -m "$1" -t /1k.txt -e 1000 -d $((LASTCALL_RELOADS * 400)) "${@:2}"
+	for ((i = 1; i <= LASTCALL_RELOADS; i++)); do
+		"$lastcall" reload
+		wait_until retired
+	done
+	generation_is "$LASTCALL_RELOADS"
+	load_end
+	nothing_lost
+	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
+@test "reloads under load lose nothing: one request per connection" {
+	start_site_conf
+	reload_under_load close
+}
+
+@test "reloads under load lose nothing: keep-alive" {
+	start_site_conf
+	reload_under_load keep
+}
+
+@test "reloads under load lose nothing: keep-alive with idle time" {
+	start_site_conf
+	reload_under_load idle -i 300
+}
+
+@test "reloads under load lose nothing: connect, wait, ask" {
+	start_site_conf
+	reload_under_load silent -i 100
+}
+
+@test "reloads under load lose nothing: without privilege" {
+	export LASTCALL_CONTROL=$work/run/control
+	as=$unprivileged start_site_conf
+	reload_under_load close
+}
+
+@test "who is in stays as long as it likes: a download goes on, an idle connection is answered in its time" {
+	head -c 50000000 /dev/zero >site/large
+	start_site_conf
+	curl -s --limit-rate 10M "http://$address/large" -o "$work/got" 3>&- &
+	download=$!
+	background+=($download)
+	wait_until test -s got
+	exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+	printf 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' >&7
+	read -r -t 10 line <&7
+	old=$(workers)
+	"$lastcall" reload
+	printf 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' >&7
+	timeout 10 cat <&7 >"$work/second"
+	grep -q 'Connection: close' "$work/second"
+	[ "$(grep -c welcome "$work/second")" -eq 2 ]
+	exec 7>&-
+	"$lastcall" status | grep -q retiring
+	wait $download
+	cmp site/large got
+	for pid in $old; do
+		wait_until test ! -e "/proc/$pid"
+	done
+	[ "$(get)" = 'hello, and welcome' ]
+}
+
+# ---- what comes and goes
+
+@test "what the file has now is opened, what it has no more is closed; both without a loss" {
+	port=$(free_port) socket=$work/run/new.sock
+	start_site_conf
+	old=$address
+	load_begin -c 32 -m close -t /1k.txt -e 1000 -d 20000
+	configure "workers 2; log-level info; $site listen 127.0.0.1:$port unix:$socket -> site;"
+	"$lastcall" reload
+	[ "$(get "127.0.0.1:$port")" = 'hello, and welcome' ]
+	[ "$(curl -sf --unix-socket "$socket" http://x/)" = 'hello, and welcome' ]
+	load_end
+	nothing_lost
+	port_is_free "${old##*:}" || [ -z "$(state_of "$old")" ]
+	grep -q 'listeners: 0 kept, 2 opened, 1 closed' "$log"
+	[ "$(grep -c "$old: closed after .* (reload)" "$log")" -eq 1 ]
+	configure "workers 2; $site listen 127.0.0.1:$port -> site;"
+	"$lastcall" reload
+	wait_until test ! -e "$socket"
+}
+
+@test "a listener that goes serves who is in" {
+	start_conf "workers 2; $site listen 127.0.0.1:0 -> echo; listen 127.0.0.1:$(free_port) -> site;"
+	exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+	echo one >&7
+	read -r -t 10 line <&7
+	configure "workers 2; $site listen ${addresses[1]} -> site;"
+	"$lastcall" reload
+	wait_until port_is_free "${address##*:}"
+	[ "$(state_of "$address")" = finishing ]
+	echo two >&7
+	read -r -t 10 line <&7
+	[ "$line" = two ]
+	exec 7>&-
+	wait_until test -z "$(state_of "$address")"
+}
+
+@test "ports that clients opened and leased survive, with their sockets and services" {
+	start_site_conf
+	named=$("$lastcall" open 127.0.0.1:0 site)
+	own=$("$lastcall" open 127.0.0.1:0 http other)
+	mkfifo hold
+	"$lastcall" lease 127.0.0.1:0 site <hold >leased 2>"$work/log.lease" 3>&- &
+	holder=$!
+	background+=($holder)
+	exec 5>hold
+	wait_until test -s leased
+	leased=$(cat leased)
+	sockets="$(inode_of "$named") $(inode_of "$own") $(inode_of "$leased")"
+	configure "workers 2; log-level info; service site http { root other; } listen $address -> site;"
+	"$lastcall" reload
+	# The service of that name is another now.
+	[ "$(get "$named")" = 'the other one' ]
+	[ "$(get "$leased")" = 'the other one' ]
+	[ "$(get "$own")" = 'the other one' ]
+	# One that is gone goes on as it was, also for workers that are born later.
+	configure "workers 2; log-level info; listen $address -> echo;"
+	"$lastcall" reload
+	wait_until retired
+	for pid in $(workers); do
+		kill -KILL "$pid"
+	done
+	for port in "$named" "$own" "$leased"; do
+		[ "$(get "$port")" = 'the other one' ]
+	done
+	[ "$(inode_of "$named") $(inode_of "$own") $(inode_of "$leased")" = "$sockets" ]
+	[ ! -s "$work/log.lease" ]
+	exec 5>&-
+	wait $holder
+	run -0 "$lastcall" close "$named"
+	run -0 "$lastcall" close "$own"
+}
+
+@test "a port of the configuration that was closed by hand is open after a reload" {
+	port=$(free_port)
+	start_conf "workers 2; $site listen 127.0.0.1:$port -> site;"
+	"$lastcall" close "$address"
+	[ "$(state_of "$address")" = closed ]
+	"$lastcall" reload
+	[ "$(state_of "$address")" = open ]
+	[ "$(get)" = 'hello, and welcome' ]
+}
+
+@test "a name with several addresses, and the same one twice in a row" {
+	port=$(free_port)
+	start_conf "workers 1; $site listen localhost:$port -> site;"
+	"$lastcall" reload
+	get "127.0.0.1:$port"
+	grep -q 'listeners: [12] kept, 0 opened, 0 closed' "$log"
+}
+
+@test "a server without a configuration reads its command line again, and its folder" {
+	start serve -l 127.0.0.1:0 -w 2 site
+	mv site was
+	mv other site
+	kill -HUP "$server"
+	wait_until generation_is 1
+	[ "$(get)" = 'the other one' ]
+}
+
+# ---- what is wrong
+
+@test "a wrong configuration changes nothing: what is wrong is printed, status 2, and a good one works after it" {
+	start_site_conf
+	note_before
+	configure "workers 2; $site lissten 127.0.0.1:0 -> site;"
+	run -2 --separate-stderr "$lastcall" reload
+	[[ "$stderr" == *'lastcall.conf:1:'*'unknown directive "lissten"; did you mean "listen"?'* ]]
+	[[ "$stderr" == *'lastcall: error: reload: the configuration is wrong' ]]
+	[ -z "$output" ]
+	as_before
+	kill -HUP "$server"
+	wait_until grep -q 'reload: the configuration is wrong; going on as before' "$log"
+	grep -q 'lastcall: error: .*lastcall.conf:1:.*did you mean "listen"' "$log"
+	rm lastcall.conf
+	run -2 "$lastcall" reload
+	[[ "$output" == *'No such file'* ]]
+	configure "service site http { root nowhere; } listen 127.0.0.1:0 -> site;"
+	run -2 "$lastcall" reload
+	[[ "$output" == *'nowhere'* ]]
+	as_before
+	configure "workers 2; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	"$lastcall" reload
+	[ "$(get)" = 'the other one' ]
+}
+
+@test "an address that cannot be had changes nothing, status 1, and the next reload works" {
+	start_site_conf
+	note_before
+	other=$("$lastcall" open 127.0.0.1:0 echo)
+	busy=$(free_port) free=$(free_port)
+	"$lastcall" run --no-control -w 1 -l "127.0.0.1:$busy" echo >held 2>"$work/log.held" 3>&- &
+	holder=$!
+	background+=($holder)
+	wait_until grep -q ready held
+	configure "workers 2; $site
+		listen 127.0.0.1:$free unix:$work/run/half.sock -> site;
+		listen 127.0.0.1:0 127.0.0.1:$busy $other 192.0.2.1:80 -> site;"
+	run -1 --separate-stderr "$lastcall" reload
+	[[ "$stderr" == *"cannot listen on 127.0.0.1:$busy: Address already in use"* ]]
+	[[ "$stderr" == *"cannot listen on $other: "*'in use'* ]]
+	[[ "$stderr" == *'cannot listen on 192.0.2.1:80: Cannot assign'* ]]
+	port_is_free "$free"
+	[ ! -e "$work/run/half.sock" ]
+	"$lastcall" close "$other"
+	as_before
+	kill "$holder"
+	wait "$holder" || :
+	configure "workers 2; $site listen 127.0.0.1:$free 127.0.0.1:0 127.0.0.1:$busy -> site;"
+	"$lastcall" reload
+	get "127.0.0.1:$free"
+	get "127.0.0.1:$busy"
+}
+
+@test "a new worker that dies before it is ready changes nothing, status 1" {
+	start_site_conf
+	note_before
+	# Room for what birth takes on its way, and not for a worker's buffers.
+	prlimit --pid "$server" --as=$((($(awk '/VmSize/ { print $2 }' "/proc/$server/status") + 65536) * 1024)):
+	configure "workers 2; $site listen 127.0.0.1:0 127.0.0.1:$(free_port) -> site;"
+	run -1 "$lastcall" reload
+	[[ "$output" == *'reload: a new worker (pid '*') exited with status 1 before all were ready; the log says why'* ]]
+	grep -q 'cannot start: Cannot allocate memory' "$log"
+	prlimit --pid "$server" --as=unlimited:
+	as_before
+	configure "workers 2; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	"$lastcall" reload
+	[ "$(get)" = 'the other one' ]
+}
+
+@test "a fork that fails changes nothing, status 1" {
+	start_site_conf
+	note_before
+	strace -qq -o /dev/null -p "$server" -e trace=clone,clone3,fork -e inject=clone,clone3,fork:error=EAGAIN:when=2 3>&- &
+	tracer=$!
+	background+=($tracer)
+	wait_until grep -q "TracerPid:.*$tracer" "/proc/$server/status"
+	run -1 "$lastcall" reload
+	[[ "$output" == *'cannot start a worker: '*'temporarily unavailable'* ]]
+	kill "$tracer"
+	wait "$tracer" || :
+	as_before
+	"$lastcall" reload
+	generation_is 1
+}
+
+@test "what only a start can change is an error, status 2" {
+	start_conf "workers 2; pid-file a.pid; $site listen 127.0.0.1:0 -> site;"
+	note_before
+	configure "workers 2; pid-file b.pid; max-listeners 16000; $site listen 127.0.0.1:0 -> site;"
+	run -2 "$lastcall" reload
+	[[ "$output" == *'1:12: error: pid-file: it can be changed by a restart only'* ]] || [[ "$output" == *'pid-file: it can be changed'* ]]
+	[[ "$output" == *'max-listeners: there is no room for so many'* ]]
+	configure "workers 200; pid-file a.pid; $site listen 127.0.0.1:0 -> site;"
+	run -1 "$lastcall" reload
+	[[ "$output" == *'200 workers are more than were made room for at the start, which is 18'* ]]
+	as_before
+	[ ! -e b.pid ] && [ -e a.pid ]
+}
+
+@test "somebody else may not reload, nor say how many workers" {
+	[ "$(id -u)" -eq 0 ] || skip "only root becomes somebody else"
+	start_conf "control $work/run/c.sock { mode 0666; } workers 2; $site listen 127.0.0.1:0 -> site;"
+	for request in reload 'workers 1'; do
+		run setpriv --reuid=65533 --regid=65533 --clear-groups "$tools/ctl" "$work/run/c.sock" "send:$request\n" answer
+		[[ "$output" == 'error denied '* ]]
+	done
+	as_before || note_before
+	[ "$(generation_of_socket)" = 0 ]
+}
+
+generation_of_socket() {
+	"$lastcall" status -s "$work/run/c.sock" --json | grep -o '"generation": *[0-9]*' | head -n 1 | grep -o '[0-9]*$'
+}
+
+# ---- at the wrong time
+
+@test "ten HUPs in a second are few reloads, and the last file is in force" {
+	start_site_conf
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		echo "page $i" >"other/$i.html"
+		configure "workers 2; service site http { root other; index $i.html; } listen 127.0.0.1:0 -> site;"
+		kill -HUP "$server"
+	done
+	wait_until page_is 'page 10'
+	[ "$(generation)" -le 3 ]
+}
+
+page_is() {
+	[ "$(get)" = "$1" ]
+}
+
+@test "TERM during a reload ends it, and everything" {
+	for delay in 0 0.001 0.002 0.004 0.008 0.016; do
+		start_site_conf
+		configure "workers 4; log-level info; $site listen 127.0.0.1:0 127.0.0.1:0 -> site;"
+		kill -HUP "$server"
+		sleep "$delay" # anywhere
+		all="$server $(workers)"
+		stop_server
+		[ "$ended" -eq 0 ]
+		for pid in $all; do
+			[ ! -e "/proc/$pid" ]
+		done
+	done
+}
+
+@test "a client that waits for a reload is told when the server stops instead" {
+	start_site_conf
+	# One of the new workers is stopped as soon as it is there, so that the reload waits for it.
+	"$tools/ctl" "$LASTCALL_CONTROL" 'send:reload\n' answer >told 3>&- &
+	background+=($!)
+	wait_until new_worker_is_stopped
+	kill -TERM "$server"
+	wait_until test -s told
+	kill -CONT "$caught" 2>/dev/null || :
+	end_server
+	[[ "$(cat told)" == 'error failed the server is stopping' || "$(cat told)" == 'ok generation=1' ]]
+}
+
+new_worker_is_stopped() {
+	caught=$(workers | tail -n 1)
+	[ "$(workers | wc -l)" -gt 2 ] || [ -s told ] || return 1
+	kill -STOP "$caught" 2>/dev/null || :
+}
+
+@test "a worker of before that is stopped does not hold up a reload" {
+	start_site_conf "watchdog 2s;"
+	stopped=$(workers | head -n 1)
+	kill -STOP "$stopped"
+	"$lastcall" reload
+	generation_is 1
+	get
+	wait_until test ! -e "/proc/$stopped"
+	load_begin -c 8 -m close -t /1k.txt -e 1000 -n 200
+	load_end
+	nothing_lost
+}
+
+# ---- how long it may take
+
+@test "retire-grace cuts what is still open, and counts it; without it nothing is cut" {
+	start_conf "workers 2; retire-grace 300ms; log-level info; listen 127.0.0.1:0 -> echo;"
+	exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+	echo one >&7
+	read -r -t 10 line <&7
+	"$lastcall" reload
+	run -0 timeout 10 cat <&7
+	exec 7>&-
+	wait_until retired
+	grep -q 'retire-grace is over: cutting what is still open, 1 connections' "$log"
+	"$lastcall" status | head -n 1 | grep -q '1 lost'
+	stop_server
+	[ "$ended" -eq 0 ] # the stop cut nothing
+	grep -q 'connections lost or cut in mid-answer: 1;' "$log"
+}
+
+@test "the generations alive are capped" {
+	local fd held=() i line
+	start_conf "workers 1; listen 127.0.0.1:0 -> echo;"
+	for ((i = 0; i < 40; i++)); do
+		# By the newest worker, or by the one before, which has not heard yet that it retires.
+		exec {fd}<>"/dev/tcp/${address%:*}/${address##*:}"
+		held+=("$fd")
+		echo "$i" >&"$fd"
+		read -r -t 10 line <&"$fd"
+		run "$lastcall" reload
+		[ "$status" -eq 0 ] || break
+	done
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'7 workers of earlier generations are still finishing; retire-grace bounds'* ]]
+	before=$(generation)
+	[ "$("$lastcall" status | grep -c retiring)" -eq 7 ]
+	for fd in "${held[@]}"; do
+		exec {fd}>&-
+	done
+	wait_until retired
+	"$lastcall" reload
+	generation_is $((before + 1))
+}
+
+# ---- the rest of the file
+
+@test "workers N, until the next reload" {
+	start_site_conf
+	"$lastcall" workers 5
+	wait_until worker_count_is 5
+	"$lastcall" workers 1
+	wait_until worker_count_is 1
+	run -1 "$lastcall" workers 100
+	[[ "$output" == *'100 workers are more than were made room for at the start, which is 18' ]]
+	for wrong in 0 -1 x 1x ''; do
+		run -2 "$lastcall" workers "$wrong"
+	done
+	run -2 "$lastcall" workers
+	worker_count_is 1
+	"$lastcall" reload
+	wait_until worker_count_is 2
+}
+
+@test "the log may go elsewhere, and say more" {
+	start_site_conf "error-log $work/first.log;"
+	configure "workers 2; error-log $work/second.log; log-level debug; $site listen 127.0.0.1:0 -> site;"
+	"$lastcall" reload
+	grep -q 'reloaded: generation 1' second.log
+	! grep -q reloaded first.log
+	configure "error-log $work/nowhere/log; $site listen 127.0.0.1:0 -> site;"
+	run -2 "$lastcall" reload
+	[[ "$output" == *'nowhere'* ]]
+	grep -q 'error: .*nowhere' second.log
+}
+
+@test "endpoints of control: other rules, one more, one less; a lease outlives its endpoint" {
+	start_conf "workers 1; $site control $work/run/a.sock { max-leases 1; } control $work/run/b.sock;
+		listen 127.0.0.1:0 -> site;"
+	export LASTCALL_CONTROL=$work/run/a.sock
+	"$lastcall" open 127.0.0.1:0 site
+	run -1 "$lastcall" open 127.0.0.1:0 site
+	[[ "$output" == *'max-leases'* ]]
+	mkfifo hold
+	"$lastcall" lease -s run/b.sock 127.0.0.1:0 site <hold >leased 2>"$work/log.lease" 3>&- &
+	holder=$!
+	background+=($holder)
+	exec 5>hold
+	wait_until test -s leased
+	configure "workers 1; $site control $work/run/a.sock { max-leases 2; mode 0666; } control $work/run/c.sock;
+		listen $address -> site;"
+	"$lastcall" reload
+	[ ! -e run/b.sock ] && [ -S run/c.sock ] && [ "$(stat -c %a run/a.sock)" = 666 ]
+	"$lastcall" open 127.0.0.1:0 site
+	"$lastcall" ping -s run/c.sock
+	run -1 "$lastcall" ping -s run/b.sock
+	get "$(cat leased)"
+	exec 5>&-
+	wait $holder
+	wait_until port_is_free "$(sed 's/.*://' leased)"
+	configure "workers 1; $site control $work/run/a.sock; control $work/nowhere/d.sock; listen $address -> site;"
+	run -2 "$lastcall" reload
+	[[ "$output" == *'there is no such folder'* ]]
+	echo file >run/d.sock
+	configure "workers 1; $site control $work/run/a.sock; control $work/run/d.sock; listen $address -> site;"
+	run -1 "$lastcall" reload
+	[[ "$output" == *"control unix:$work/run/d.sock: "*'in use'* ]]
+	"$lastcall" ping -s run/c.sock
+}
+
+@test "no descriptor and no memory is left after reloads" {
+	start_site_conf
+	"$lastcall" open 127.0.0.1:0 site
+	"$lastcall" reload
+	wait_until retired
+	sleep 1.1 # until what the first one left is freed
+	before=$(descriptors)
+	memory=$(awk '/VmRSS/ { print $2 }' "/proc/$server/status")
+	for ((i = 0; i < LASTCALL_RELOADS * 10; i++)); do
+		"$lastcall" reload
+		((i % 5)) || wait_until retired
+	done
+	wait_until retired
+	wait_until descriptors_are "$before"
+	[ "$(($(awk '/VmRSS/ { print $2 }' "/proc/$server/status") - memory))" -lt 512 ]
+	worker_count_is 2
+}
