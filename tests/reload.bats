@@ -537,7 +537,7 @@ new_worker_is_stopped() {
 	configure "workers 2; error-log $work/second.log; log-level debug; $site listen 127.0.0.1:0 -> site;"
 	"$lastcall" reload
 	grep -q 'reloaded: generation 1' second.log
-	! grep -q reloaded first.log
+	run ! grep -q reloaded first.log
 	configure "error-log $work/nowhere/log; $site listen 127.0.0.1:0 -> site;"
 	run -2 "$lastcall" reload
 	[[ "$output" == *'nowhere'* ]]

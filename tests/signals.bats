@@ -204,7 +204,10 @@ kill_until_back_off() {
 @test "HUP, USR1 and USR2 do not end it, nor a connection; each leaves a line" {
 	start_site
 	open_connection
-	for signal in HUP USR1 USR2; do
+	kill -HUP "$server"
+	wait_until grep -q 'reloaded: ' "$log"
+	serves
+	for signal in USR1 USR2; do
 		kill "-$signal" "$server"
 		wait_until grep -q "$signal: " "$log"
 		serves
@@ -220,7 +223,7 @@ kill_until_back_off() {
 	as='env --block-signal=TERM,HUP,CHLD,TTIN --ignore-signal=USR1' start_site
 	kill -HUP "$server"
 	kill -USR1 "$server"
-	wait_until grep -q 'HUP: ' "$log"
+	wait_until grep -q 'reloaded: ' "$log"
 	wait_until grep -q 'USR1: ' "$log"
 	# shellcheck disable=SC2046
 	kill -KILL $(workers | head -n 1)
