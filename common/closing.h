@@ -5,11 +5,13 @@
  *     ▲    flag      │          the gate is set       │      (or settle is over)    word, shutdown
  *     └────cancel────┴────────────────────────────────┘
  *
- *   DRAINING  The flag is set: whatever accept says now is understood. The workers go on accepting,
- * so that the gate, which makes each SYN wait a second, is short. GATED     No new handshake can
- * begin. The workers accept what is queued; handshakes under way end. RELEASED  The queue was seen
- * empty with no handshake left to fill it. The word tells the workers to close their copies;
- * shutdown(2) frees the port even while a stopped process holds one.
+ *   DRAINING  The flag is set: whatever accept says now is understood. The workers go on
+ *             accepting, so that the gate, which makes each SYN wait a second, is short.
+ *   GATED     No new handshake can begin. The workers accept what is queued; handshakes under way
+ *             end.
+ *   RELEASED  The queue was seen empty with no handshake left to fill it. The word tells the
+ *             workers to close their copies; shutdown(2) frees the port even while a stopped
+ *             process holds one.
  *
  * Every act is idempotent: the master does this, or all workers at once when it has died. Nobody
  * here accepts; whoever runs this must see to it that somebody does.

@@ -2,17 +2,15 @@
  * The control endpoints: where clients ask the master for ports, and what becomes of their
  * connections. What they may say is in PROTOCOL.
  *
- *   client:  READING ─a request─► (answered at once, or) WAITING, REPORTING ─answered─► READING
- *               │                                                                          │
- *               └─── end of file and all answered, a fatal error, too slow ────────────────┴─►
- * CLOSING ─► gone
+ *   client:  READING ─a request─► WAITING, REPORTING, or answered at once ─answered─► READING
+ *               └─ end of file and all answered, a fatal error, too slow ─► CLOSING ─► gone
  *
  *   READING    A request may come. Whoever holds leases may be silent for as long as he likes.
- *   WAITING    Its answer waits for a close or for the stop; what comes meanwhile is kept, up to a
- * line's length, and not looked at.
+ *   WAITING    Its answer waits for a close, a reload or the stop; what comes meanwhile is kept,
+ *              up to a line's length, and not looked at.
  *   REPORTING  `status` is being told, piece by piece as there is room for it.
  *   CLOSING    What it was told last is still being written and what it sent read away, for
- * CONTROL_SLOW_MS at most.
+ *              CONTROL_SLOW_MS at most.
  *
  * Nothing here blocks, and what a client can make the master keep is bounded.
  */

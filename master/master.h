@@ -8,9 +8,10 @@
  *                  CLOSING ──every listener released──► DRAINING ──last worker gone──► DONE
  *                      └── grace over, QUIT, second INT ──► CUTTING ──last worker gone──┘
  *
- *   CLOSING   The listeners go through closing.h while the workers accept what is queued and finish
- * what they have. DRAINING  The ports are free; the workers finish. CUTTING   The workers were told
- * to end; whoever has not after a second is killed.
+ *   CLOSING   The listeners go through closing.h while the workers accept what is queued and
+ *             finish what they have.
+ *   DRAINING  The ports are free; the workers finish.
+ *   CUTTING   The workers were told to end; whoever has not after a second is killed.
  */
 #ifndef LASTCALL_MASTER_H
 #define LASTCALL_MASTER_H

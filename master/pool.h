@@ -11,8 +11,7 @@
  * retire. Until then nothing has changed, and pool_renew_abandon leaves it so.
  *
  *   worker:  VACANT ─fork─► STARTING ─READY─► SERVING ─RETIRE─► RETIRING ─exit─► VACANT
- *                              any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─►
- * VACANT
+ *                any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─► VACANT
  */
 #ifndef LASTCALL_POOL_H
 #define LASTCALL_POOL_H

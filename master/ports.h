@@ -3,15 +3,17 @@
  * listener, takes a closing one through the protocol (closing.h), and tells whoever waits.
  *
  *   VACANT ─open─► OPEN ─close─► CLOSING ─released─► FINISHING ─last connection ended─► VACANT
- *                    ▲              │                                (of the configuration: CLOSED)
+ *                    ▲              │                                 (or CLOSED, see below)
  *                    └────cancel────┘
  *
  *   CLOSING    Flag, gate and drain. The workers still have their copies.
  *   FINISHING  The address can be bound again. Connections that were let in are served on; the
- * listener's place, and with it its word and its tallies, is kept until the last of them has ended.
+ *              listener's place, and with it its word and its tallies, is kept until the last of
+ *              them has ended.
+ *   CLOSED     One of the configuration that was closed by hand: remembered until a reload.
  *
- * The listeners of the configuration are opened by listeners_open and go the same way. On TERM all
- * of them do, at once.
+ * The listeners of the configuration are opened by listeners_open, and by a reload, and go the same
+ * way. On TERM all of them do, at once.
  */
 #ifndef LASTCALL_PORTS_H
 #define LASTCALL_PORTS_H

@@ -2,9 +2,9 @@
  * Another configuration for a server that runs: read whole, prepared whole, and only then put in
  * force. Whatever goes wrong before that leaves everything as it was.
  *
- *   IDLE ─asked─► (read, check, open, bind) ─► STARTING ─every new worker is ready─► (in force) ─►
- * IDLE │ wrong                   │ one died, or cannot be started └─────────────────────────┴──►
- * (undone) ─► IDLE
+ *   IDLE ─asked─► (read, check, open, bind) ─► STARTING ─all new workers ready─► (in force) ─► IDLE
+ *                        │ wrong                  │ one died, or cannot be started
+ *                        └────────────────────────┴─► (undone) ─► IDLE
  *
  *   STARTING  Sockets that are new are bound and do not listen. The workers of the new generation
  *             start, serve what both configurations have, and nothing else has changed.

@@ -5,13 +5,15 @@
  *   SERVING ──RETIRE────────────► RETIRING ──┐
  *      │                                     ├──nothing open──► exit
  *      ├──end of the drain pipe──► STOPPING ─┤
- *      └──…with no order said────► ORPHANED ─┘        (and from STOPPING, when the master dies in
- * mid-stop) any ──ORDER_CUT, or its grace──► CUTTING ──► exit
+ *      └──…with no order said────► ORPHANED ─┘
+ *   STOPPING ──the master dies──► ORPHANED
+ *   any ──ORDER_CUT, CUT, or its grace──► CUTTING ──► exit
  *
  *   RETIRING  A successor has the listeners. This one leaves them after a last look, and finishes
- * what it has. STOPPING  The listeners close. It accepts until the words say that they are
- * released. ORPHANED  The master died without a word: the same, but this worker and its siblings
- * close them by themselves.
+ *             what it has.
+ *   STOPPING  The listeners close. It accepts until the words say that they are released.
+ *   ORPHANED  The master died without a word: the same, but this worker and its siblings close
+ *             them by themselves.
  */
 #ifndef LASTCALL_WORKER_H
 #define LASTCALL_WORKER_H
