@@ -491,12 +491,12 @@ static void close_all(struct master *master)
 {
 	control_close(&master->control);
 	listeners_close(&master->listeners);
-	reload_close(&master->reload);
 	pool_close(&master->pool);
 	pidfile_close(&master->pidfile);
 	loop_close(master->loop);
 	fd_close(&master->announce.ready_fd);
 	setup_log_close(&master->log);
+	reload_close(&master->reload); /* last: the others point into the configuration */
 }
 
 int master_run(
