@@ -801,7 +801,7 @@ into_full_disk() {
 @test "a standard output and error that are a broken pipe, a full pipe or a full disk do not prevent serving" {
 	for sink in into_broken_pipe into_full_pipe into_full_disk; do
 		as=$sink start run -w 2 -l 127.0.0.1:0 http site
-		kill -HUP "$server"
+		kill -USR1 "$server"
 		# shellcheck disable=SC2046
 		kill -KILL $(workers | head -n 1)
 		answers "http://$address/"
