@@ -4,7 +4,8 @@
  *   worker to master   READY      everything is open, it serves
  *                      ENOUGH     it has had its max-requests and would be replaced
  *                      RELEASED   it has closed its copy of the listener `index`
- *   master to worker   RETIRE     leave the listeners to the others, finish what you have, exit
+ *   master to worker   SERVE      accept from now on, for a worker that was told to wait
+ *                      RETIRE     leave the listeners to the others, finish what you have, exit
  *                      LISTEN     here is another listener, with its descriptor and its service
  *                      LOOK       the word of the listener `index` says something new
  *                      CUT        the time to finish is over: cut what is open, exit
@@ -23,6 +24,7 @@ enum channel_type {
 	CHANNEL_READY = 1,
 	CHANNEL_ENOUGH,
 	CHANNEL_RELEASED,
+	CHANNEL_SERVE,
 	CHANNEL_RETIRE,
 	CHANNEL_LISTEN,
 	CHANNEL_LOOK,

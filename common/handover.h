@@ -81,6 +81,7 @@ struct handover {
 	const struct handover_listener *listeners; /* those that are open at birth */
 	size_t listeners_count;
 	size_t listeners_max; /* others come over the channel */
+	bool waits; /* it accepts nothing until SERVE comes */
 	struct log *log;
 };
 

@@ -112,19 +112,27 @@ static void unlock_folder(struct path_socket *socket)
 
 int path_socket_listen(struct path_socket *socket, int backlog)
 {
-	int result = listen(socket->fd, backlog);
+	if (listen(socket->fd, backlog) == -1)
+		return -1;
+	if (!path_socket_is_ours(socket)) {
+		errno = EADDRINUSE;
+		return -1;
+	}
+	unlock_folder(socket);
+	return 0;
+}
 
-	if (result == 0)
-		unlock_folder(socket);
-	return result;
+bool path_socket_is_ours(const struct path_socket *socket)
+{
+	struct stat info;
+
+	return socket->inode != 0 && lstat(socket->at.sun_path, &info) == 0 &&
+	    info.st_dev == socket->device && info.st_ino == socket->inode;
 }
 
 void path_socket_unlink(struct path_socket *socket)
 {
-	struct stat info;
-
-	if (socket->inode != 0 && lstat(socket->at.sun_path, &info) == 0 &&
-	    info.st_dev == socket->device && info.st_ino == socket->inode)
+	if (path_socket_is_ours(socket))
 		unlink(socket->at.sun_path);
 	socket->inode = 0;
 }

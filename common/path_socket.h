@@ -5,6 +5,7 @@
 #ifndef LASTCALL_PATH_SOCKET_H
 #define LASTCALL_PATH_SOCKET_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <sys/un.h>
 
@@ -29,8 +30,14 @@ struct path_socket {
  */
 int path_socket_bind(struct path_socket *socket, mode_t mode, gid_t group, int patience);
 
-/* Listens. Returns 0, or -1 with errno; it is to be closed then. */
+/*
+ * Listens. Returns 0, or -1 with errno; it is to be closed then. EADDRINUSE: somebody who did not
+ * wait for the lock has taken the path since it was bound.
+ */
 int path_socket_listen(struct path_socket *socket, int backlog);
+
+/* Whether the path is still the one that we bound. */
+bool path_socket_is_ours(const struct path_socket *socket);
 
 /* Unlinks the path if it is still the one that we bound: nobody new finds it. Any number of times.
  */

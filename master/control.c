@@ -45,8 +45,8 @@ static struct control_endpoint *vacant_endpoint(struct control *control)
 }
 
 /* Opens one endpoint. Returns 0, or -1 with why. */
-static int open_one(struct control *control, const struct control_config *config, bool planned,
-    char *why, size_t size)
+static int open_one(
+    struct control *control, const struct control_config *config, char *why, size_t size)
 {
 	struct control_endpoint *endpoint = vacant_endpoint(control);
 
@@ -56,7 +56,6 @@ static int open_one(struct control *control, const struct control_config *config
 		return -1;
 	}
 	if (endpoint_open(endpoint, control, config, why, size) == 0) {
-		endpoint->planned = planned;
 		log_write(control->log,
 		    config->address.form == ADDRESS_UNIX ? LOG_INFO : LOG_NOTICE, "control at %s",
 		    endpoint->text);
@@ -95,7 +94,7 @@ int control_open(struct control *control, char *why, size_t size)
 	wheel_init(control->wheel, clock_ms());
 	for (const struct control_config *at = configs_of(control, control->config); at != NULL;
 	     at = at->next)
-		if (open_one(control, at, false, why, size) == -1)
+		if (open_one(control, at, why, size) == -1)
 			return -1;
 	return 0;
 }
@@ -123,7 +122,7 @@ int control_plan(struct control *control, const struct config *next, char *why, 
 	     at = at->next) {
 		struct control_endpoint *endpoint = find_endpoint(control, at);
 		int result = endpoint != NULL ? endpoint_plan(endpoint, at, why, size)
-					      : open_one(control, at, true, why, size);
+					      : open_one(control, at, why, size);
 
 		if (result == -1)
 			return -1;
@@ -157,7 +156,9 @@ void control_adopt(struct control *control)
 			endpoint_adopt(at);
 		else if (!at->planned)
 			endpoint_leave(at);
-		at->planned = false;
+		else if (endpoint_begin(at) == -1)
+			log_write(
+			    control->log, LOG_ERROR, "control %s: %s", at->text, strerror(errno));
 	}
 }
 

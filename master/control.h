@@ -58,6 +58,7 @@ struct control {
 
 	/* control.c's own. */
 	struct control_endpoint *endpoints; /* CONTROL_ENDPOINTS_MAX */
+	int endpoints_made;
 	const struct config *next; /* that is being applied, or NULL */
 	struct control_client *clients; /* list */
 	size_t clients_count;

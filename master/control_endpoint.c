@@ -184,8 +184,9 @@ static int open_path(struct control_endpoint *endpoint, char *why, size_t size)
 		return -1;
 	if (config->soft)
 		make_folder(endpoint->path->at.sun_path);
-	if (path_socket_bind(endpoint->path, (mode_t)config->mode, group, PATH_SOCKET_PATIENCE) ==
-		-1 ||
+	/* Only a start has the time to wait for others. */
+	if (path_socket_bind(endpoint->path, (mode_t)config->mode, group,
+		endpoint->control->next == NULL ? PATH_SOCKET_PATIENCE : 0) == -1 ||
 	    path_socket_listen(endpoint->path, BACKLOG) == -1) {
 		snprintf(why, size, "%s",
 		    errno == EADDRINUSE ? "it is in use by another server" : strerror(errno));
@@ -274,7 +275,7 @@ static void admit(
     struct control_endpoint *endpoint, int fd, const union address_socket *peer, socklen_t length)
 {
 	struct control *control = endpoint->control;
-	struct owner owner = {.endpoint = (int)(endpoint - control->endpoints)};
+	struct owner owner = {.endpoint = endpoint->number};
 	size_t most = CONTROL_CLIENTS_MAX;
 	bool trusted = false;
 
@@ -356,6 +357,12 @@ int64_t endpoint_step(struct control_endpoint *endpoint, int64_t now)
 	return endpoint->watch.events != 0 ? CLOCK_NEVER : endpoint->paused_until;
 }
 
+int endpoint_begin(struct control_endpoint *endpoint)
+{
+	endpoint->planned = false;
+	return loop_watch(endpoint->control->loop, &endpoint->watch, LOOP_READ);
+}
+
 int endpoint_open(struct control_endpoint *endpoint, struct control *control,
     const struct control_config *config, char *why, size_t size)
 {
@@ -367,6 +374,7 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
 	    .control = control,
 	    .config = config,
 	    .watch = {.fd = -1, .ready = endpoint_ready},
+	    .number = control->endpoints_made++,
 	    .paused_until = CLOCK_NEVER,
 	    .fd_most = INT_MAX,
 	};
@@ -380,7 +388,9 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
 	}
 	result = config->address.form == ADDRESS_UNIX ? open_path(endpoint, reason, sizeof reason)
 						      : open_tcp(endpoint, reason, sizeof reason);
-	if (result == 0 && loop_watch(control->loop, &endpoint->watch, LOOP_READ) == -1) {
+	/* One of a configuration that is not in force yet takes nobody. */
+	endpoint->planned = control->next != NULL;
+	if (result == 0 && !endpoint->planned && endpoint_begin(endpoint) == -1) {
 		snprintf(reason, sizeof reason, "%s", strerror(errno));
 		result = -1;
 	}
@@ -450,6 +460,8 @@ static void adopt_path(struct control_endpoint *endpoint)
 	if (endpoint->next->mode == endpoint->config->mode && endpoint->next->group == NULL &&
 	    endpoint->config->group == NULL)
 		return;
+	if (!path_socket_is_ours(endpoint->path))
+		return;
 	if (find_group(endpoint->next, &group, why, sizeof why) == -1 ||
 	    lchown(path, (uid_t)-1, group != (gid_t)-1 ? group : getegid()) == -1 ||
 	    chmod(path, (mode_t)endpoint->next->mode) == -1)
@@ -473,6 +485,11 @@ void endpoint_adopt(struct control_endpoint *endpoint)
 
 void endpoint_leave(struct control_endpoint *endpoint)
 {
+	/* Nobody new finds it, and who has come already is let in. */
+	if (endpoint->path != NULL)
+		path_socket_unlink(endpoint->path);
+	if (endpoint->watch.events != 0)
+		endpoint_ready(&endpoint->watch, LOOP_READ);
 	stop_listening(endpoint);
 	endpoint->leaving = true;
 	endpoint->paused_until = CLOCK_NEVER;

@@ -32,6 +32,7 @@ struct control_token {
  * first, and then adopted. */
 struct control_endpoint {
 	struct control *control; /* NULL: the place is vacant */
+	int number; /* no other endpoint ever has it: what is opened here is known by it */
 	const struct control_config *config;
 	struct policy policy;
 	struct control_token *token; /* NULL: none is asked for */
@@ -56,6 +57,9 @@ struct control_endpoint {
 int endpoint_open(struct control_endpoint *endpoint, struct control *control,
     const struct control_config *config, char *why, size_t size);
 void endpoint_close(struct control_endpoint *endpoint);
+
+/* One that was planned takes clients from now on. Returns 0, or -1 with errno. */
+int endpoint_begin(struct control_endpoint *endpoint);
 
 /* Plans other rules. Returns 0, or -1 with why; takes a plan back; adopts it. */
 int endpoint_plan(

@@ -184,11 +184,15 @@ static int find_service(
 		unknown_service(client, name);
 		return -1;
 	}
-	if (wish->named != NULL && client->control->next != NULL &&
-	    config_find_service(client->control->next, name) == NULL) {
-		client_error(client, "unknown-service",
-		    "service %.80s goes away with the reload that is under way", name);
-		return -1;
+	if (wish->named != NULL && client->control->next != NULL) {
+		const struct service_config *next =
+		    config_find_service(client->control->next, name);
+
+		if (next == NULL || next->kind != wish->named->kind) {
+			client_error(client, "unknown-service",
+			    "service %.80s goes away with the reload that is under way", name);
+			return -1;
+		}
 	}
 	if (wish->named != NULL && wish->count > 0) {
 		client_error(client, "service",

@@ -172,8 +172,9 @@ struct listener *listener_find(const struct listeners *listeners, const char *te
 	struct listener *best = NULL;
 
 	for (struct listener *at = *chain(listeners, text); at != NULL; at = at->next_same) {
-		/* OPEN, CLOSING, FINISHING and CLOSED are in that order. */
-		if (strcmp(at->text, text) == 0 && (best == NULL || at->state < best->state))
+		/* OPEN, CLOSING, FINISHING and CLOSED are in that order; BOUND is nobody's yet. */
+		if (at->state != LISTENER_BOUND && strcmp(at->text, text) == 0 &&
+		    (best == NULL || at->state < best->state))
 			best = at;
 	}
 	return best;
@@ -184,6 +185,8 @@ void listener_set_state(
 {
 	listeners->open -= listener->state == LISTENER_OPEN;
 	listeners->open += state == LISTENER_OPEN;
+	listeners->bound -= listener->state == LISTENER_BOUND;
+	listeners->bound += state == LISTENER_BOUND;
 	listener->state = state;
 }
 
@@ -408,13 +411,18 @@ static void open_configured(struct opening *opening, const struct listen_config 
 			listener = find_kept(listeners, wanted, &resolved[i]);
 		if (listener != NULL) {
 			listener->next_service = wanted->service;
+			listener->next_asked = wanted->address.text;
 			continue;
 		}
 		listener = opening->plans
 		    ? listener_bind(listeners, &resolved[i], opening->now)
 		    : listener_open(listeners, &resolved[i], (int)config->backlog, opening->now);
 		if (listener == NULL) {
-			cannot_listen(config, wanted, &resolved[i], strerror(errno), opening->d);
+			cannot_listen(config, wanted, &resolved[i],
+			    errno == ENFILE && !listeners_have_room(listeners)
+				? "too many ports that were closed still have connections"
+				: strerror(errno),
+			    opening->d);
 			continue;
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
@@ -487,24 +495,28 @@ int listeners_start_planned(struct listeners *listeners, int backlog, char *why,
 	return 0;
 }
 
-void listeners_unplan(struct listeners *listeners)
+uint64_t listeners_unplan(struct listeners *listeners)
 {
+	int queued = 0;
+
 	for (size_t i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->all[i];
 		bool begun =
 		    listener->service != NULL && listener->next_service == listener->service;
 
 		listener->next_service = NULL;
+		listener->next_asked = NULL;
 		if (listener->state == LISTENER_BOUND)
 			listener_unbind(listeners, listener);
 		else if (begun && listener->state == LISTENER_OPEN) {
 			/* It took connections for as long as it took another to fail. */
 			closing_gate(&listener->closing, clock_ms());
-			closing_force(&listener->closing);
+			queued += closing_force(&listener->closing);
 			listener_unlink(listener);
 			listener_free(listeners, listener);
 		}
 	}
+	return (uint64_t)queued;
 }
 
 bool listeners_use(const struct listeners *listeners, const struct config *config)
@@ -526,7 +538,7 @@ bool listeners_use(const struct listeners *listeners, const struct config *confi
 void listener_give(const struct listener *listener, gid_t group)
 {
 	/* Only a hint to others: the server serves without it. */
-	if (listener->kind == LISTENER_UNIX &&
+	if (listener->kind == LISTENER_UNIX && path_socket_is_ours(&listener->path) &&
 	    lchown(listener->bound.un.sun_path, (uid_t)-1, group) == -1)
 		return;
 }

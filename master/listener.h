@@ -60,6 +60,7 @@ struct listener {
 	struct service_config *next_service; /* while another configuration is being applied: what
 					      * it has there; NULL: nothing, or it is not the
 					      * configuration's */
+	const char *next_asked; /* and in which words; that configuration's */
 	bool service_is_ours; /* made for this port alone, freed with it */
 	union address_socket bound; /* what the kernel says it is bound to */
 	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */
@@ -101,7 +102,7 @@ struct listeners {
 	struct listener *all;
 	size_t capacity; /* places */
 	size_t count; /* places used so far: no listener beyond */
-	size_t open; /* LISTENER_OPEN */
+	size_t open, bound; /* LISTENER_OPEN, LISTENER_BOUND */
 	bool let_go; /* a worker has closed a copy since ports.c looked */
 	bool patient; /* it starts: waits for another server that is looking at the same path */
 	struct listener *vacant;
@@ -141,8 +142,9 @@ void listeners_plan_ports(struct listeners *listeners, const struct config *next
 /* Those that are bound take connections from now on. Returns 0, or -1 with why. */
 int listeners_start_planned(struct listeners *listeners, int backlog, char *why, size_t size);
 
-/* Takes the plan back. */
-void listeners_unplan(struct listeners *listeners);
+/* Takes the plan back. Returns how many connections came in where it had begun to listen, which are
+ * reset. */
+uint64_t listeners_unplan(struct listeners *listeners);
 
 /* Whether any of them has a service of that configuration. */
 bool listeners_use(const struct listeners *listeners, const struct config *config);

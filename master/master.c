@@ -149,10 +149,10 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	log_write(&master->log, LOG_NOTICE, "last call: %s", why);
 	set_state(master, MASTER_CLOSING);
 	master->stop_begun = now;
-	reload_abandon(&master->reload, now);
 	master->deadline = now + master->reload.config->grace;
 	/* The words first: what accept says from here on is understood by whoever hears it. */
 	pool_order_stop(&master->pool);
+	reload_abandon(&master->reload, now);
 	ports_stop(&master->ports, now);
 	pool_stop(&master->pool);
 }

@@ -217,10 +217,15 @@ static void catch_up(struct pool *pool, struct worker_process *worker)
 	for (size_t i = 0; i < pool->listeners->count && !worker->behind; i++) {
 		struct listener *listener = &pool->listeners->all[i];
 
-		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
-		    !listener_held_by(listener, slot_of(pool, worker)) &&
-		    describe(pool, listener, &message) == 0)
+		if ((listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING) ||
+		    listener_held_by(listener, slot_of(pool, worker)))
+			continue;
+		if (describe(pool, listener, &message) == 0)
 			offer(pool, worker, listener, &message);
+		else
+			log_write(pool->log, LOG_ERROR,
+			    "worker %u (pid %ld) cannot be given %s: %s", slot_of(pool, worker),
+			    (long)worker->pid, listener->text, strerror(errno));
 	}
 }
 
@@ -242,7 +247,7 @@ bool pool_drains(const struct pool *pool, const struct listener *listener, int64
 		const struct worker_process *worker = &pool->workers[i];
 
 		if (worker->state != WORKER_VACANT && worker->state != WORKER_ABORTED &&
-		    listener_held_by(listener, (unsigned)i) && !worker->stopped &&
+		    !worker->heir && listener_held_by(listener, (unsigned)i) && !worker->stopped &&
 		    now - worker->beat_at < WATCHDOG_LATE_MS)
 			return true;
 	}
@@ -299,6 +304,22 @@ static size_t hand_over(
 	return count;
 }
 
+/* In an heir: what only the present configuration has, its log and what its services opened. */
+static void let_go(
+    const struct pool *pool, const struct pool_plan *plan, const struct handover *handover)
+{
+	for (const struct service_config *at = pool->config->services; at != NULL; at = at->next) {
+		size_t user = 0;
+
+		while (user < handover->listeners_count && handover->listeners[user].service != at)
+			user++;
+		if (user == handover->listeners_count && at->kind->release != NULL)
+			at->kind->release(at->options);
+	}
+	if (pool->log->fd != STDERR_FILENO && pool->log->fd != plan->log->fd)
+		fd_close(&pool->log->fd);
+}
+
 /* In the child: closes what is the master's, and runs the worker. mask: the signals that were
  * blocked before. */
 static void be_worker(struct pool *pool, const struct pool_plan *plan, struct worker_process *self,
@@ -316,6 +337,7 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	    .bell_ears = pool->ears,
 	    .bells_count = pool->capacity,
 	    .listeners_max = pool->listeners->capacity,
+	    .waits = plan->renews,
 	    .log = plan->log,
 	};
 	struct handover_listener *listeners;
@@ -337,6 +359,8 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	listeners_detach(pool->listeners);
 	handover.listeners_count = hand_over(pool, plan, &listeners);
 	handover.listeners = listeners;
+	if (plan->renews)
+		let_go(pool, plan, &handover);
 	_exit(worker_run(&handover));
 }
 
@@ -507,9 +531,8 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 	}
 }
 
-static void wants_successor(struct pool *pool, struct worker_process *worker)
+static void wants_successor(struct pool *pool, const struct worker_process *worker)
 {
-	worker->enough = worker->heir;
 	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker))
 		pool->seats[worker->seat].successor_due = true;
 }
@@ -659,9 +682,11 @@ static void heir_died(struct pool *pool, const struct worker_process *worker, in
 		    (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(pool->renewal_why, sizeof pool->renewal_why,
-		    "a new worker (pid %ld) exited with status %d before all were ready; the log "
-		    "says why",
-		    (long)worker->pid, WEXITSTATUS(status));
+		    "a new worker (pid %ld) exited with status %d before all were ready; its log, "
+		    "%s, says why",
+		    (long)worker->pid, WEXITSTATUS(status),
+		    pool->next.config->error_log != NULL ? pool->next.config->error_log
+							 : "standard error");
 }
 
 static void reaped(struct pool *pool, struct worker_process *worker, int status, int64_t now)
@@ -797,7 +822,9 @@ static void start_heirs(struct pool *pool, int64_t now)
 /* Ends a worker whose time to finish is over. Returns when to look again. */
 static int64_t end_retired(struct pool *pool, struct worker_process *worker, int64_t now)
 {
-	if (worker->state != WORKER_RETIRING || worker->retire_ends == CLOCK_NEVER)
+	/* A stop has a grace of its own. */
+	if (worker->state != WORKER_RETIRING || worker->retire_ends == CLOCK_NEVER ||
+	    pool->order >= ORDER_STOP)
 		return CLOCK_NEVER;
 	if (now < worker->retire_ends)
 		return worker->retire_ends;
@@ -832,7 +859,10 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		if (worker->retire_due && worker->state != WORKER_VACANT)
 			worker->retire_due =
 			    channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
-		if (worker->behind && takes_listeners(worker))
+		if (worker->serve_due && takes_listeners(worker))
+			worker->serve_due =
+			    channel_send(worker->channel.fd, CHANNEL_SERVE, 0) == -1;
+		if (worker->behind && !worker->serve_due && takes_listeners(worker))
 			catch_up(pool, worker);
 		if (worker->behind && takes_listeners(worker))
 			next = clock_earlier(next, now + CATCH_UP_MS);
@@ -892,7 +922,7 @@ int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_
 		return -1;
 	}
 	pool->next = *plan;
-	pool->next.generation = pool->generation + 1;
+	pool->next.generation = ++pool->generations;
 	pool->next.renews = true;
 	pool->renewal = RENEWAL_STARTING;
 	return 0;
@@ -915,8 +945,10 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 			continue;
 		heir->heir = false;
 		heir->seat = (int)i;
-		seat->successor_due = heir->enough;
-		catch_up(pool, heir);
+		heir->serve_due = channel_send(heir->channel.fd, CHANNEL_SERVE, 0) == -1;
+		heir->behind = heir->serve_due;
+		if (!heir->behind)
+			catch_up(pool, heir);
 	}
 	/* When the others have all there is. */
 	for (size_t i = 0; i < pool->capacity; i++) {
@@ -954,7 +986,7 @@ bool pool_want(struct pool *pool, size_t wanted)
 {
 	if (wanted == 0 || wanted > pool_most(pool) || pool->order >= ORDER_STOP)
 		return false;
-	pool->wanted = pool->next.wanted = wanted;
+	pool->wanted = wanted;
 	return true;
 }
 

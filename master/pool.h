@@ -7,8 +7,9 @@
  * missing after every wake of the loop.
  *
  * A *renewal* replaces all of them at once, by workers of another configuration: each seat gets an
- * heir, and only when every heir serves do they take the seats (pool_renew_commit) and the others
- * retire. Until then nothing has changed, and pool_renew_abandon leaves it so.
+ * heir, and only when every heir is ready do they take the seats (pool_renew_commit), and begin to
+ * accept, and the others retire. Until then nothing has changed, and pool_renew_abandon leaves it
+ * so.
  *
  *   worker:  VACANT ─fork─► STARTING ─READY─► SERVING ─RETIRE─► RETIRING ─exit─► VACANT
  *                any of them, when the heart stops ─ABRT─► ABORTED ─KILL, exit─► VACANT
@@ -53,8 +54,8 @@ struct worker_process {
 	bool retire_due; /* RETIRE could not be sent yet, */
 	bool behind; /* or a LISTEN */
 	unsigned generation;
-	bool heir; /* of a renewal that is under way */
-	bool enough; /* an heir that asked to be replaced before it has a seat */
+	bool heir; /* of a renewal that is under way: it waits for its seat, and accepts nothing */
+	bool serve_due; /* SERVE could not be sent yet */
 	int64_t retire_ends; /* ms: of one that retires, when it is cut; CLOCK_NEVER */
 	bool cut; /* it was told to end, or killed, for that */
 	uint64_t room; /* connections that it can hold */
@@ -114,9 +115,10 @@ struct pool {
 	size_t living; /* processes not yet reaped */
 
 	unsigned generation; /* of those in the seats */
+	unsigned generations; /* the newest that was ever begun */
 	enum renewal_state renewal;
 	struct pool_plan next; /* of the heirs */
-	char renewal_why[160]; /* of RENEWAL_FAILED */
+	char renewal_why[512]; /* of RENEWAL_FAILED */
 	int drain[2]; /* the drain pipe; the write end is -1 once the drain began */
 	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
@@ -156,7 +158,8 @@ int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_
  * and log of the pool point to is what those of the plan say by then. */
 void pool_renew_commit(struct pool *pool, int64_t now);
 
-/* Takes it back, in whatever state it is: the heirs retire, or in a stop drain like the others. */
+/* Takes it back, in whatever state it is: the heirs end. In a stop that was ordered they do so by
+ * that. */
 void pool_renew_abandon(struct pool *pool, int64_t now);
 
 /*

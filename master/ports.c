@@ -66,7 +66,8 @@ static const struct listener *holder_of(const struct ports *ports, const struct 
 	for (size_t i = 0; i < ports->listeners->count; i++) {
 		const struct listener *listener = &ports->listeners->all[i];
 
-		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING)
+		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING &&
+		    listener->state != LISTENER_BOUND)
 			continue;
 		if (listener->kind == LISTENER_TCP &&
 		    address_port(&listener->bound) != address->port)
@@ -87,7 +88,9 @@ static void say_in_use(
 	if (ours != NULL)
 		snprintf(why, size, "%s: address in use, by the listener %s of this server%s",
 		    address->text, ours->text,
-		    ours->state == LISTENER_CLOSING ? ", which is closing" : "");
+		    ours->state == LISTENER_CLOSING     ? ", which is closing"
+			: ours->state == LISTENER_BOUND ? ", which a reload is about to open"
+							: "");
 	else if (address->form != ADDRESS_UNIX && system_ephemeral_ports(&low, &high) &&
 	    address->port >= low && address->port <= high)
 		snprintf(why, size,
@@ -135,6 +138,11 @@ static enum port_fault admit(
 	if (address->form == ADDRESS_NAME || address->form == ADDRESS_FD) {
 		snprintf(why, size, "%s: not an address that can be bound", address->text);
 		return PORT_ADDRESS;
+	}
+	/* The kernel would let it, for these do not listen yet. */
+	if (ports->listeners->bound > 0 && holder_of(ports, address) != NULL) {
+		say_in_use(ports, address, why, size);
+		return PORT_IN_USE;
 	}
 	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing)
 		closing++;
@@ -619,10 +627,17 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 		if (listener->state == LISTENER_VACANT)
 			continue;
 		if (next != NULL) {
+			bool ours = listener->origin == ORIGIN_CONFIGURATION;
+			bool open = listener->state == LISTENER_OPEN;
+
 			count.opened += next == listener->service;
-			count.kept +=
-			    next != listener->service && listener->origin == ORIGIN_CONFIGURATION;
+			count.kept += ours && open && next != listener->service;
+			count.missed += ours && !open;
 			listener->service = next;
+			if (listener->next_asked != NULL)
+				snprintf(listener->asked, sizeof listener->asked, "%s",
+				    listener->next_asked);
+			listener->next_asked = NULL;
 		} else if (listener->origin != ORIGIN_CONFIGURATION) {
 			continue;
 		} else if (listener->state == LISTENER_OPEN) {
@@ -634,8 +649,8 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 			listener->why_closed = CLOSE_RELOAD; /* and so not to be remembered */
 		}
 		/* What it may have waiting is as much as this one says. */
-		if (next != NULL && listener->kind == LISTENER_TCP &&
-		    listener->state == LISTENER_OPEN && config->backlog != ports->config->backlog)
+		if (next != NULL && listener->state == LISTENER_OPEN &&
+		    config->backlog != ports->config->backlog)
 			listen(listener->fd, (int)config->backlog);
 	}
 	ports->config = config;

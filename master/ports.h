@@ -177,10 +177,11 @@ int64_t ports_step(struct ports *ports, int64_t now);
 /*
  * A configuration is in force that was planned (listeners_plan) and started: every listener has the
  * service that it says, what it does not have closes, and what was closed by hand is forgotten.
- * Counts those that were kept, opened and closed.
+ * Counts those that were kept, opened and closed, and those that it would have kept, but that
+ * somebody has closed by hand since it was planned.
  */
 struct ports_adopted {
-	size_t kept, opened, closed;
+	size_t kept, opened, closed, missed;
 };
 struct ports_adopted ports_adopt(struct ports *ports, const struct config *config, int64_t now);
 

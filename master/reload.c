@@ -61,10 +61,17 @@ static void fail(struct reload *reload, bool wrong, const char *lines, const cha
 /* Undoes all that was prepared. */
 static void undo(struct reload *reload, int64_t now)
 {
+	uint64_t cut;
+
 	if (reload->pool->renewal != RENEWAL_NONE)
 		pool_renew_abandon(reload->pool, now);
 	control_unplan(reload->control);
-	listeners_unplan(reload->listeners);
+	cut = listeners_unplan(reload->listeners);
+	if (cut > 0)
+		log_write(reload->log, LOG_WARNING,
+		    "reload: %llu connections that came in meanwhile were cut",
+		    (unsigned long long)cut);
+	reload->pool->totals.lost += cut;
 	umask((mode_t)reload->config->umask);
 	setup_release(reload->next);
 	setup_log_close(&reload->next_log);
@@ -238,13 +245,16 @@ static void commit(struct reload *reload, int64_t now)
 	    reload->privilege->change ? " as " : "",
 	    reload->privilege->change ? reload->privilege->user : "", count.kept, count.opened,
 	    count.closed);
+	/* Closed by hand while it was planned, and so not open as the file has it: once more. */
+	if (count.missed > 0)
+		reload_signalled(reload, now);
 	told.generation = reload->pool->generation;
 	control_reloaded(reload->control, reload->begun, &told);
 }
 
 int64_t reload_step(struct reload *reload, int64_t now)
 {
-	char why[384];
+	char why[512];
 
 	if (reload->state == RELOAD_IDLE) {
 		if (reload->older != NULL && now >= reload->sweep_at)

@@ -7,7 +7,7 @@
  *                        └────────────────────────┴─► (undone) ─► IDLE
  *
  *   STARTING  Sockets that are new are bound and do not listen. The workers of the new generation
- *             start, serve what both configurations have, and nothing else has changed.
+ *             start, and wait.
  *
  * In force means, in this order and without a wait in between: the new sockets listen, every
  * listener has its new service, the new workers have the seats and the others retire, and what the

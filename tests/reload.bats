@@ -353,7 +353,7 @@ reload_under_load() {
 	prlimit --pid "$server" --as=$((($(awk '/VmSize/ { print $2 }' "/proc/$server/status") + 65536) * 1024)):
 	configure "workers 2; $site listen 127.0.0.1:0 127.0.0.1:$(free_port) -> site;"
 	run -1 "$lastcall" reload
-	[[ "$output" == *'reload: a new worker (pid '*') exited with status 1 before all were ready; the log says why'* ]]
+	[[ "$output" == *'reload: a new worker (pid '*') exited with status 1 before all were ready; its log, standard error, says why'* ]]
 	grep -q 'cannot start: Cannot allocate memory' "$log"
 	prlimit --pid "$server" --as=unlimited:
 	as_before
@@ -375,7 +375,7 @@ reload_under_load() {
 	wait "$tracer" || :
 	as_before
 	"$lastcall" reload
-	generation_is 1
+	generation_is 2 # no number is used twice
 }
 
 @test "what only a start can change is an error, status 2" {
@@ -471,7 +471,168 @@ new_worker_is_stopped() {
 	nothing_lost
 }
 
+# ---- while the new workers start
+
+# hold_reload: asks for a reload whose new workers take two seconds longer to be ready. finish_reload waits for its end.
+hold_reload() {
+	[[ $("$lastcall" --version) == *epoll* ]] || skip 'the poll loop makes no call that could be held'
+	before=$(workers | wc -l)
+	strace -f -qq -o /dev/null -p "$server" -e trace=epoll_create1 -e inject=epoll_create1:delay_enter=2000000 3>&- &
+	background+=($!)
+	wait_until grep -q "TracerPid:.*$!" "/proc/$server/status"
+	"$lastcall" reload >"$work/reloaded" 2>&1 3>&- &
+	reloading=$!
+	background+=($reloading)
+	wait_until more_workers_than "$before"
+}
+
+more_workers_than() {
+	[ "$(workers | wc -l)" -gt "$1" ]
+}
+
+finish_reload() {
+	reload_status=0
+	wait "$reloading" || reload_status=$?
+	cat "$work/reloaded"
+}
+
+kill_an_heir() {
+	kill -KILL "$(workers | tail -n 1)"
+}
+
+@test "until all new workers are ready everybody has the old configuration, whoever dies" {
+	start_site_conf
+	configure "workers 2; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	hold_reload
+	for ((i = 0; i < 50; i++)); do
+		[ "$(get)" = 'hello, and welcome' ]
+	done
+	kill_an_heir
+	finish_reload
+	[ "$reload_status" -eq 1 ]
+	[[ "$(cat reloaded)" == *'was killed by signal 9 (Killed) before all were ready' ]]
+	[ "$(get)" = 'hello, and welcome' ]
+	wait_until worker_count_is 2
+	grep -q ' 0 connections lost' "$log"
+}
+
+@test "an address that is about to be opened is not open yet: it cannot be closed, and nobody else can have it" {
+	port=$(free_port) socket=$work/run/new.sock
+	start_site_conf
+	configure "workers 2; log-level info; $site listen 127.0.0.1:0 127.0.0.1:$port unix:$socket -> site;"
+	hold_reload
+	run -1 "$lastcall" close "127.0.0.1:$port"
+	[[ "$output" == *'no open port 127.0.0.1:'* || "$output" == *"127.0.0.1:$port"* ]]
+	for taken in "127.0.0.1:$port" "unix:$socket" "*:$port"; do
+		run -1 "$lastcall" open "$taken" site
+		[[ "$output" == *', which a reload is about to open'* ]]
+	done
+	kill_an_heir
+	finish_reload
+	[ "$reload_status" -eq 1 ]
+	[ ! -e "$socket" ]
+	"$lastcall" ping
+	"$lastcall" open "127.0.0.1:$port" site
+	"$lastcall" close "127.0.0.1:$port"
+	"$lastcall" reload
+	get "127.0.0.1:$port"
+}
+
+@test "an endpoint that is about to be opened takes nobody; it is gone when the reload fails" {
+	start_site_conf
+	configure "workers 2; $site control $work/control; control $work/run/new.sock; listen 127.0.0.1:0 -> site;"
+	hold_reload
+	"$tools/ctl" "$work/run/new.sock" 'send:open 127.0.0.1:0 site\n' answer >told 2>&1 3>&- &
+	background+=($!)
+	wait_until test -S run/new.sock
+	kill_an_heir
+	finish_reload
+	[ "$reload_status" -eq 1 ]
+	[ ! -e run/new.sock ]
+	wait "${background[-1]}" || :
+	[[ "$(cat told)" != ok* ]]
+	"$lastcall" ping
+	"$lastcall" reload
+	"$lastcall" ping -s run/new.sock
+}
+
+@test "a port that is opened meanwhile is served afterwards; not for a service that goes away" {
+	start_conf "workers 2; log-level info; $site service old http { root site; } service kind http { root site; }
+		listen 127.0.0.1:0 -> site;"
+	configure "workers 2; log-level info; service site http { root other; } service kind echo;
+		listen 127.0.0.1:0 -> site;"
+	hold_reload
+	port=$("$lastcall" open 127.0.0.1:0 site)
+	own=$("$lastcall" open 127.0.0.1:0 http site)
+	[ "$(get "$port")" = 'hello, and welcome' ]
+	for name in old kind; do
+		run -1 "$lastcall" open 127.0.0.1:0 $name
+		[[ "$output" == *"service $name goes away with the reload that is under way"* ]]
+	done
+	finish_reload
+	[ "$reload_status" -eq 0 ]
+	wait_until retired
+	[ "$(get "$port")" = 'the other one' ]
+	[ "$(get "$own")" = 'hello, and welcome' ]
+}
+
+@test "a port of the configuration that is closed by hand meanwhile is open in the end" {
+	port=$(free_port)
+	start_conf "workers 2; log-level info; $site listen 127.0.0.1:0 127.0.0.1:$port -> site;"
+	hold_reload
+	"$lastcall" close "127.0.0.1:$port"
+	finish_reload
+	[ "$reload_status" -eq 0 ]
+	wait_until get "127.0.0.1:$port"
+}
+
+@test "TERM meanwhile is a stop like any other" {
+	start_site_conf 'retire-grace 100ms;'
+	hold_reload
+	load_begin -c 16 -m idle -i 300 -t /1k.txt -e 1000 -d 20000
+	kill -TERM "$server"
+	finish_reload
+	[ "$reload_status" -eq 1 ]
+	[[ "$(cat reloaded)" == *'the server is stopping' ]]
+	wait_until test ! -e "/proc/$server"
+	wait "$server" || ended=$?
+	[ "${ended:-0}" -eq 0 ]
+	server=''
+	load_end
+	nothing_lost
+	[ "$(receipt_number cut)" -eq 0 ]
+	run ! grep -q 'killed by signal' "$log"
+}
+
+@test "the number of workers is the file's after a reload, whatever was asked for meanwhile" {
+	start_site_conf
+	configure "workers 4; $site listen 127.0.0.1:0 -> site;"
+	hold_reload
+	"$lastcall" workers 1
+	finish_reload
+	[ "$reload_status" -eq 0 ]
+	wait_until worker_count_is 4
+	retired
+}
+
 # ---- how long it may take
+
+@test "retire-grace does not cut into the grace of a stop" {
+	start_conf "workers 2; grace 20s; retire-grace 300ms; listen 127.0.0.1:0 -> echo;"
+	exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+	echo one >&7
+	read -r -t 10 line <&7
+	"$lastcall" reload
+	kill -TERM "$server"
+	sleep 1.6 # retire-grace, and what is left then until SIGKILL
+	echo two >&7
+	read -r -t 10 line <&7
+	[ "$line" = two ]
+	exec 7>&-
+	end_server
+	[ "$ended" -eq 0 ]
+	[ "$(receipt_number cut)" -eq 0 ]
+}
 
 @test "retire-grace cuts what is still open, and counts it; without it nothing is cut" {
 	start_conf "workers 2; retire-grace 300ms; log-level info; listen 127.0.0.1:0 -> echo;"
@@ -576,6 +737,27 @@ new_worker_is_stopped() {
 	run -1 "$lastcall" reload
 	[[ "$output" == *"control unix:$work/run/d.sock: "*'in use'* ]]
 	"$lastcall" ping -s run/c.sock
+}
+
+@test "what was opened at an endpoint that is gone belongs to no other one" {
+	printf 'one\n' >one
+	printf 'two\n' >two
+	chmod 600 one two
+	first=$(free_port)
+	start_conf "workers 1; $site control $work/control; control 127.0.0.1:$first { token-file one; allow-services site; }
+		listen 127.0.0.1:0 -> site;"
+	opened=$("$lastcall" open -s "127.0.0.1:$first" --token-file one 127.0.0.1:0 site)
+	configure "workers 1; $site control $work/control; listen $address -> site;"
+	"$lastcall" reload
+	second=$(free_port)
+	configure "workers 1; $site control $work/control; control 127.0.0.1:$second { token-file two; allow-services site; max-leases 1; }
+		listen $address -> site;"
+	"$lastcall" reload
+	run -1 "$lastcall" close -s "127.0.0.1:$second" --token-file two "$opened"
+	[[ "$output" == *'somebody else'* ]]
+	"$lastcall" open -s "127.0.0.1:$second" --token-file two 127.0.0.1:0 site
+	get "$opened"
+	"$lastcall" close "$opened"
 }
 
 @test "no descriptor and no memory is left after reloads" {

@@ -481,9 +481,19 @@ int acceptors_open(struct worker *worker)
 	worker->passed_at = calloc(from->bells_count, sizeof *worker->passed_at);
 	if (worker->acceptors_by_index == NULL || worker->passed_at == NULL)
 		return -1;
+	if (worker->waiting)
+		return 0;
+	acceptors_serve(worker);
+	return worker->acceptors_open == from->listeners_count ? 0 : -1;
+}
+
+void acceptors_serve(struct worker *worker)
+{
+	const struct handover *from = worker->from;
+
+	worker->waiting = false;
 	for (size_t i = 0; i < from->listeners_count; i++)
 		acceptors_add(worker, &from->listeners[i]);
-	return worker->acceptors_open == from->listeners_count ? 0 : -1;
 }
 
 void acceptor_connection_ended(struct acceptor *acceptor)
@@ -531,7 +541,8 @@ int64_t acceptors_return(struct worker *worker)
 	struct acceptor *at = worker->out;
 	int64_t next = CLOCK_NEVER;
 
-	say_fullness(worker);
+	if (!worker->waiting)
+		say_fullness(worker);
 	worker->out = NULL;
 	while (at != NULL) {
 		struct acceptor *acceptor = at;

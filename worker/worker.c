@@ -119,9 +119,22 @@ static void drain_ready(struct watch *watch, unsigned events)
 	}
 }
 
+/* An heir has its seat. What became of its listeners meanwhile the words say. */
+static void begin_to_serve(struct worker *worker)
+{
+	if (!worker->waiting || worker->phase != PHASE_SERVING)
+		return;
+	acceptors_serve(worker);
+	acceptors_look(worker, HINT_ALL);
+	atomic_store(&worker->self->state, SLOT_SERVING);
+}
+
 static void heed(struct worker *worker, const struct channel_message *message)
 {
 	switch (message->type) {
+	case CHANNEL_SERVE:
+		begin_to_serve(worker);
+		break;
 	case CHANNEL_RETIRE:
 		begin_retirement(worker);
 		break;
@@ -320,6 +333,7 @@ int worker_run(const struct handover *handover)
 	    .bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
 	    .requests_left = jittered(handover->config->max_requests),
 	    .reserve = -1,
+	    .waiting = handover->waits,
 	};
 	char why[384];
 	int status;
@@ -332,7 +346,8 @@ int worker_run(const struct handover *handover)
 		return status;
 	}
 	atomic_store(&worker.self->beat, worker.now);
-	atomic_store(&worker.self->state, SLOT_SERVING);
+	if (!worker.waiting)
+		atomic_store(&worker.self->state, SLOT_SERVING);
 	channel_send(handover->channel, CHANNEL_READY, 0);
 	run(&worker);
 	access_log_flush_all(&worker);

@@ -99,6 +99,7 @@ struct worker {
 
 	uint64_t requests_left; /* until a successor is asked for; 0: never, or it was */
 	bool enough_due; /* asking could not be sent yet */
+	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
@@ -114,8 +115,12 @@ void worker_count_request(struct worker *worker);
 
 /* ---- accept.c ---- */
 
-/* Makes the acceptors of all listeners and polls them. Returns 0, or -1 with errno. */
+/* Makes what acceptors need, and those of all listeners unless it waits. Returns 0, or -1 with
+ * errno. */
 int acceptors_open(struct worker *worker);
+
+/* The wait is over: makes them. What goes wrong is logged, and the master told what is not held. */
+void acceptors_serve(struct worker *worker);
 
 /*
  * One more listener, whose descriptor and service are the acceptor's from here on. What goes wrong
