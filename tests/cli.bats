@@ -752,7 +752,7 @@ closed_streams() {
 		done
 	done
 	# What would log, in the master and in a worker.
-	kill -HUP "$server"
+	kill -USR1 "$server"
 	# shellcheck disable=SC2046
 	kill -KILL $(workers | head -n 1)
 	"$tools/losscount" -c 8 -m keep -e 1000 -t /1k.txt -d 500 "${addresses[0]}" >counted.http || true

@@ -111,6 +111,11 @@ start_conf() {
 	start run -c "$work/lastcall.conf" "$@"
 }
 
+# Whether it was built with a sanitizer, which keeps what was freed.
+is_sanitized() {
+	grep -q __asan_init "$lastcall"
+}
+
 # The pids of the workers that live.
 workers() {
 	pgrep -P "$server" | while read -r pid; do

@@ -269,7 +269,9 @@ read_answer() {
 	read_answer
 	kill -TERM "$server"
 	wait_until port_is_free "${address##*:}"
-	printf 'GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n%.0s' 1 2 3 >&6
+	# In one write: the shell's own printf makes one of each line.
+	printf 'GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n%.0s' 1 2 3 >pipelined
+	cat pipelined >&6
 	answers=$(timeout 10 cat <&6)
 	[ "$(grep -c '^HTTP/1.1 200' <<<"$answers")" -eq 3 ]
 	[ "$(grep -c '^Connection: close' <<<"$answers")" -eq 1 ]
