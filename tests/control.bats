@@ -837,7 +837,7 @@ ok' ]
 	wait_until descriptors_are "$before"
 	echo "memory: $first KiB, then $(memory) KiB"
 	# A sanitizer keeps what was freed.
-	[[ $LASTCALL_BUILD == *address* ]] || [ $(($(memory) - first)) -le 256 ]
+	is_sanitized || [ $(($(memory) - first)) -le 256 ]
 	says ping ok
 }
 

@@ -615,7 +615,7 @@ kill_an_heir() {
 	finish_reload
 	[ "$reload_status" -eq 0 ]
 	wait_until worker_count_is 4
-	retired
+	wait_until retired
 }
 
 # ---- how long it may take
