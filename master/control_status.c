@@ -149,7 +149,10 @@ static void report_worker(
 	line_put_number(line, "slot=", slot);
 	line_put_number(line, "pid=", worker->pid);
 	line_put_number(line, "generation=", worker->generation);
-	line_put_word(line, "state=", stopped ? "stopped" : states[worker->state]);
+	line_put_word(line, "state=",
+	    stopped            ? "stopped"
+		: worker->heir ? states[WORKER_STARTING]
+			       : states[worker->state]);
 	line_put_number(line,
 	    "connections=", atomic_load_explicit(&numbers->connections, memory_order_relaxed));
 	line_put_number(line, "requests=", (int64_t)slot_read(&numbers->requests));

@@ -494,7 +494,7 @@ static void retire(struct pool *pool, struct worker_process *worker, int64_t now
 	    (long)worker->pid);
 }
 
-/* Whether all heirs serve. */
+/* Whether all heirs are ready. */
 static void look_at_heirs(struct pool *pool)
 {
 	if (pool->renewal != RENEWAL_STARTING)
