@@ -109,6 +109,7 @@ static struct control_endpoint *find_endpoint(
 		struct control_endpoint *at = &control->endpoints[i];
 
 		if (at->control != NULL && !at->leaving &&
+		    (at->path == NULL || path_socket_is_ours(at->path)) &&
 		    strcmp(at->config->address.text, config->address.text) == 0)
 			return at;
 	}
@@ -159,6 +160,21 @@ void control_adopt(struct control *control)
 		else if (endpoint_begin(at) == -1)
 			log_write(
 			    control->log, LOG_ERROR, "control %s: %s", at->text, strerror(errno));
+	}
+}
+
+void control_revoke(const struct control_endpoint *endpoint, const struct policy *policy)
+{
+	for (struct control_client *at = endpoint->control->clients; at != NULL; at = at->next) {
+		struct address address;
+		const char *why;
+
+		if (at->endpoint != endpoint)
+			continue;
+		at->revoked = at->revoked || policy == NULL ||
+		    (at->owner.peer[0] != '\0' &&
+			(address_parse(&address, at->owner.peer, &why) == -1 ||
+			    !policy_admits(policy, &address.socket)));
 	}
 }
 

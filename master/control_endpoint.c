@@ -471,8 +471,12 @@ static void adopt_path(struct control_endpoint *endpoint)
 
 void endpoint_adopt(struct control_endpoint *endpoint)
 {
+	bool same = endpoint->token == NULL || endpoint->next_token == NULL ||
+	    memcmp(endpoint->token, endpoint->next_token, sizeof *endpoint->token) == 0;
+
 	if (endpoint->path != NULL)
 		adopt_path(endpoint);
+	control_revoke(endpoint, same ? &endpoint->next_policy : NULL);
 	policy_release(&endpoint->policy);
 	forget_token(&endpoint->token);
 	endpoint->config = endpoint->next;
@@ -490,6 +494,7 @@ void endpoint_leave(struct control_endpoint *endpoint)
 		path_socket_unlink(endpoint->path);
 	if (endpoint->watch.events != 0)
 		endpoint_ready(&endpoint->watch, LOOP_READ);
+	control_revoke(endpoint, NULL);
 	stop_listening(endpoint);
 	endpoint->leaving = true;
 	endpoint->paused_until = CLOCK_NEVER;

@@ -103,6 +103,7 @@ struct control_client {
 	enum client_state state;
 	struct owner owner;
 	bool trusted; /* the daemon's own user or root */
+	bool revoked; /* the rules that it came in by are no more: it keeps what it has */
 	bool admitted; /* it has shown the token, where one is asked for */
 	bool ended; /* it sends no more */
 	bool broken; /* nothing reaches it any more */
@@ -176,6 +177,10 @@ void control_put_receipt(struct line_out *line, const struct receipt *receipt);
 /* Writes a refusal to the log, unless there are too many of them. */
 void control_complain(
     const struct control_client *client, const char *code, const char *text, int64_t now);
+
+/* The clients of an endpoint whose rules have changed: those who would not be let in now, or all
+ * where policy is NULL, get nothing more. */
+void control_revoke(const struct control_endpoint *endpoint, const struct policy *policy);
 
 /* ---- requests ---- */
 

@@ -663,6 +663,11 @@ static void run_row(struct control_client *client, const struct request_row *row
 	if (request.count < row->min || request.count > row->max)
 		client_error(client, "syntax", "%s: %s",
 		    request.count < row->min ? "a word is missing" : "a word too many", row->usage);
+	else if (client->revoked &&
+	    (row->run == request_open || row->run == request_lease || row->run == request_reload ||
+		row->run == request_workers || row->run == request_stop))
+		refuse(client, "policy",
+		    "this endpoint has other rules now, or is gone; connect again", now);
 	else
 		row->run(client, &request);
 	line_options_release(&request.options);

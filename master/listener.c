@@ -366,6 +366,9 @@ static struct listener *find_kept(const struct listeners *listeners,
 		if (listener->state != LISTENER_OPEN || listener->next_service != NULL ||
 		    listener->origin != ORIGIN_CONFIGURATION)
 			continue;
+		/* A path that is gone, or somebody else's by now, leads nobody here. */
+		if (listener->kind == LISTENER_UNIX && !path_socket_is_ours(&listener->path))
+			continue;
 		/* Port 0 is whatever the kernel chose for the same words. */
 		if (address->port == 0 && address->form != ADDRESS_UNIX
 			? strcmp(listener->asked, wanted->address.text) == 0
@@ -385,6 +388,27 @@ struct opening {
 	bool plans;
 	size_t count;
 };
+
+/* What errno means for an address, where it is one of ours that is in the way. */
+static const char *why_not(const struct listeners *listeners, const struct address *address)
+{
+	const struct listener *ours;
+	char text[ADDRESS_TEXT];
+
+	if (errno == ENFILE && !listeners_have_room(listeners))
+		return "too many ports that were closed still have connections";
+	if (errno != EADDRINUSE)
+		return strerror(errno);
+	address_format(
+	    &address->socket, address->length, address->form == ADDRESS_ANY, text, sizeof text);
+	ours = listener_find(listeners, text);
+	if (ours != NULL && ours->state == LISTENER_CLOSING)
+		return "Address already in use, by a port of this server that is closing; try "
+		       "again";
+	if (ours != NULL && ours->state == LISTENER_OPEN && ours->origin != ORIGIN_CONFIGURATION)
+		return "Address already in use, by a port that a client opened; see status";
+	return strerror(EADDRINUSE);
+}
 
 static void open_configured(struct opening *opening, const struct listen_config *wanted)
 {
@@ -419,10 +443,7 @@ static void open_configured(struct opening *opening, const struct listen_config 
 		    : listener_open(listeners, &resolved[i], (int)config->backlog, opening->now);
 		if (listener == NULL) {
 			cannot_listen(config, wanted, &resolved[i],
-			    errno == ENFILE && !listeners_have_room(listeners)
-				? "too many ports that were closed still have connections"
-				: strerror(errno),
-			    opening->d);
+			    why_not(listeners, &resolved[i]), opening->d);
 			continue;
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);

@@ -189,8 +189,9 @@ static void say_what_happened(struct master *master)
 	    0)
 		return;
 	log_write(&master->log, LOG_NOTICE,
-	    "before that: workers replaced after they died: %llu, %llu of them killed by the "
-	    "watchdog; failed starts: %llu; connections lost or cut in mid-answer: %llu; refused "
+	    "before that: workers replaced after they died: %llu; killed by the "
+	    "watchdog: %llu; failed starts: %llu; connections lost or cut in mid-answer: %llu; "
+	    "refused "
 	    "for want of a descriptor: %llu",
 	    (unsigned long long)totals->restarts, (unsigned long long)totals->watchdog_kills,
 	    (unsigned long long)totals->fork_failures, (unsigned long long)totals->lost,

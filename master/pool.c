@@ -343,11 +343,13 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	struct handover_listener *listeners;
 	char why[256];
 
+	/* A sibling that kept the write end would hide the end of the drain pipe from everybody;
+	 * one that was stopped before it got here is continued when the master dies. */
+	system_wake_on_parent_death();
+	fd_close(&pool->drain[1]);
 	signals_detach(deaf_to);
 	signals_unblock(mask);
 	pool->detach(pool->owner);
-	/* A sibling that kept the write end would hide the end of the drain pipe from everybody. */
-	fd_close(&pool->drain[1]);
 	fd_close(&pool->scoreboard->fd);
 	for (size_t i = 0; i < pool->capacity; i++)
 		fd_close(&pool->workers[i].channel.fd);
@@ -834,8 +836,8 @@ static int64_t end_retired(struct pool *pool, struct worker_process *worker, int
 		return CLOCK_NEVER;
 	}
 	log_write(pool->log, LOG_WARNING,
-	    "worker %u (pid %ld): retire-grace is over: cutting what is still open, %llu "
-	    "connections",
+	    "worker %u (pid %ld): retire-grace is over: cutting what is still open, "
+	    "connections: %llu",
 	    slot_of(pool, worker), (long)worker->pid,
 	    (unsigned long long)held_by(pool, slot_of(pool, worker)));
 	worker->cut = true;
@@ -912,7 +914,9 @@ int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_
 		    plan->wanted, pool_most(pool));
 		return -1;
 	}
-	if (pool_generations(pool) >= POOL_GENERATIONS_MAX ||
+	/* Where their time is bounded, that bounds them. */
+	if ((pool_generations(pool) >= POOL_GENERATIONS_MAX &&
+		plan->config->retire_grace == DIRECTIVE_AUTO) ||
 	    pool->capacity - pool->living < plan->wanted) {
 		snprintf(why, size,
 		    "%zu workers of earlier generations are still finishing; retire-grace bounds "
@@ -958,6 +962,10 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 		    (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING ||
 			worker->state == WORKER_ABORTED))
 			retire(pool, worker, now);
+		else if (worker->state == WORKER_RETIRING && !worker->cut &&
+		    pool->config->retire_grace != DIRECTIVE_AUTO)
+			worker->retire_ends =
+			    clock_earlier(worker->retire_ends, now + pool->config->retire_grace);
 	}
 }
 

@@ -225,6 +225,9 @@ static void commit(struct reload *reload, int64_t now)
 
 	reload->config = reload->next;
 	reload->next = NULL;
+	if (reload->config->error_log != NULL && !same(reload->config->error_log, old->error_log))
+		log_write(reload->log, LOG_NOTICE, "reloaded: the log goes on in %s",
+		    reload->config->error_log);
 	setup_log_close(reload->log);
 	*reload->log = reload->next_log;
 	reload->next_log = (struct log){.fd = STDERR_FILENO};
@@ -288,8 +291,10 @@ void reload_abandon(struct reload *reload, int64_t now)
 		undo(reload, now);
 	}
 	if (reload->asked != reload->begun) {
+		const struct control_reload told = {.lines = "", .why = "the server is stopping"};
+
 		reload->begun = reload->asked;
-		fail(reload, false, "", "the server is stopping");
+		control_reloaded(reload->control, reload->begun, &told);
 	}
 }
 

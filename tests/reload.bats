@@ -332,7 +332,7 @@ reload_under_load() {
 		listen 127.0.0.1:0 127.0.0.1:$busy $other 192.0.2.1:80 -> site;"
 	run -1 --separate-stderr "$lastcall" reload
 	[[ "$stderr" == *"cannot listen on 127.0.0.1:$busy: Address already in use"* ]]
-	[[ "$stderr" == *"cannot listen on $other: "*'in use'* ]]
+	[[ "$stderr" == *"cannot listen on $other: Address already in use, by a port that a client opened"* ]]
 	[[ "$stderr" == *'cannot listen on 192.0.2.1:80: Cannot assign'* ]]
 	port_is_free "$free"
 	[ ! -e "$work/run/half.sock" ]
@@ -541,6 +541,52 @@ kill_an_heir() {
 	get "127.0.0.1:$port"
 }
 
+@test "the path of a Unix socket that is gone is bound again; another server's is not taken" {
+	socket=$work/run/s.sock
+	start_conf "workers 2; $site listen 127.0.0.1:0 unix:$socket -> site;"
+	rm "$socket"
+	"$lastcall" reload
+	[ "$(curl -sf --unix-socket "$socket" http://x/)" = 'hello, and welcome' ]
+	rm "$socket"
+	"$lastcall" run --no-control -w 1 -l "unix:$socket" echo >held 2>"$work/log.held" 3>&- &
+	background+=($!)
+	wait_until grep -q ready held
+	run -1 "$lastcall" reload
+	[[ "$output" == *"cannot listen on unix:$socket: Address already in use"* ]]
+	rm "$work/control"
+	kill "${background[-1]}"
+	wait "${background[-1]}" || :
+	kill -HUP "$server"
+	wait_until "$lastcall" ping
+}
+
+@test "a client whose endpoint is gone, or has another token, keeps what it has and gets nothing more" {
+	port=$(free_port)
+	printf 'one\n' >one
+	chmod 600 one
+	other="control $work/control; control 127.0.0.1:$port { token-file one; allow-services site; }"
+	start_conf "workers 1; $site $other listen 127.0.0.1:0 -> site;"
+	mkfifo words
+	"$tools/ctl" "127.0.0.1:$port" pump <words >leased 3>&- &
+	background+=($!)
+	exec 8>words
+	printf 'token one\nlease 127.0.0.1:0 site\n' >&8
+	wait_until grep -q '^ok 127' leased
+	leased=$(sed -n 's/^ok \(127[^ ]*\).*/\1/p' leased)
+	printf 'two\n' >one
+	"$lastcall" reload
+	echo 'open 127.0.0.1:0 site' >&8
+	wait_until grep -q '^error policy this endpoint has other rules now' leased
+	configure "workers 1; $site control $work/control; listen $address -> site;"
+	"$lastcall" reload
+	echo 'lease 127.0.0.1:0 site' >&8
+	wait_until grep -q '^error policy .*' leased
+	get "$leased"
+	[ "$(grep -c '^ok 127' leased)" -eq 1 ]
+	exec 8>&-
+	wait_until port_is_free "${leased##*:}"
+}
+
 @test "an endpoint that is about to be opened takes nobody; it is gone when the reload fails" {
 	start_site_conf
 	configure "workers 2; $site control $work/control; control $work/run/new.sock; listen 127.0.0.1:0 -> site;"
@@ -646,7 +692,7 @@ kill_an_heir() {
 	run -0 timeout 10 cat <&7
 	exec 7>&-
 	wait_until retired
-	grep -q 'retire-grace is over: cutting what is still open, 1 connections' "$log"
+	grep -q 'retire-grace is over: cutting what is still open, connections: 1' "$log"
 	"$lastcall" status | head -n 1 | grep -q '1 lost'
 	stop_server
 	[ "$ended" -eq 0 ] # the stop cut nothing
@@ -669,6 +715,12 @@ kill_an_heir() {
 	[[ "$output" == *'7 workers of earlier generations are still finishing; retire-grace bounds'* ]]
 	before=$(generation)
 	[ "$("$lastcall" status | grep -c retiring)" -eq 7 ]
+	# A file that bounds how long they may take is let through, and is for all of them.
+	configure "workers 1; retire-grace 200ms; listen 127.0.0.1:0 -> echo;"
+	"$lastcall" reload
+	wait_until retired
+	configure "workers 1; listen 127.0.0.1:0 -> echo;"
+	before=$(generation)
 	for fd in "${held[@]}"; do
 		exec {fd}>&-
 	done
@@ -701,7 +753,8 @@ kill_an_heir() {
 	configure "workers 2; error-log $work/second.log; log-level debug; $site listen 127.0.0.1:0 -> site;"
 	"$lastcall" reload
 	grep -q 'reloaded: generation 1' second.log
-	run ! grep -q reloaded first.log
+	run ! grep -q 'reloaded: generation' first.log
+	grep -q 'reloaded: the log goes on in .*second.log' first.log
 	configure "error-log $work/nowhere/log; $site listen 127.0.0.1:0 -> site;"
 	run -2 "$lastcall" reload
 	[[ "$output" == *'nowhere'* ]]

@@ -354,7 +354,7 @@ gone_from_the_table() {
 	release 6
 	stop_server
 	[ "$ended" -eq 0 ]
-	log_counts 'before that: workers replaced after they died: 1, 1 of them killed by the watchdog; failed starts: 0; connections lost or cut in mid-answer: 1; .*' 1
+	log_counts 'before that: workers replaced after they died: 1; killed by the watchdog: 1; failed starts: 0; connections lost or cut in mid-answer: 1; .*' 1
 }
 
 @test "TERM with a worker in an endless loop ends in order" {
@@ -531,7 +531,7 @@ limit() {
 	[ "$ended" -eq 0 ]
 	# Each was counted; those that were let in and lacked a descriptor for the file are in the access log.
 	refused=$((refused - $(grep -c '" 503 ' access || :)))
-	log_counts "before that: workers replaced after they died: 0, .*; connections lost or cut in mid-answer: 0; refused for want of a descriptor: $refused\$" 1
+	log_counts "before that: workers replaced after they died: 0; .*; connections lost or cut in mid-answer: 0; refused for want of a descriptor: $refused\$" 1
 }
 
 @test "a sibling without descriptors makes nobody wait, and nobody is refused" {
