@@ -197,28 +197,32 @@ static int detach(void)
 								      : STATUS_FAILED);
 }
 
-/* Runs the server; source is where its configuration came from. Owns config. */
-static int start(
-    struct config *config, const struct options *options, const struct source_of_config *source)
+typedef struct config *load_function(const void *from, struct diagnostics *d);
+
+/* Runs a server of the configuration that load makes of the options, at the start and at each
+ * reload. Returns its exit status. */
+static int start(const struct options *options, load_function *load)
 {
+	const struct source_of_config source = {load, options};
 	struct announce announce = {
 	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
+	struct diagnostics diagnostics = {.out = stderr};
+	struct config *config = load(options, &diagnostics);
+	int status = STATUS_USAGE;
 
+	if (config == NULL)
+		return STATUS_USAGE;
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
 		fprintf(stderr, "lastcall: error: --ready-fd %d: %s\n", options->ready_fd,
 		    strerror(errno));
-		config_free(config);
-		return STATUS_USAGE;
+	} else if (options->detach && (announce.parent = detach()) == -1) {
+		fprintf(stderr, "lastcall: error: -d: %s\n", strerror(errno));
+		status = STATUS_FAILED;
+	} else {
+		return master_run(config, &announce, &source);
 	}
-	if (options->detach) {
-		announce.parent = detach();
-		if (announce.parent == -1) {
-			fprintf(stderr, "lastcall: error: -d: %s\n", strerror(errno));
-			config_free(config);
-			return STATUS_FAILED;
-		}
-	}
-	return master_run(config, &announce, source);
+	config_free(config);
+	return status;
 }
 
 /* ---- serve ---- */
@@ -244,12 +248,8 @@ static struct config *load_serve(const void *from, struct diagnostics *d)
 
 static int run_serve(const struct command *command, const struct options *options)
 {
-	const struct source_of_config source = {load_serve, options};
-	struct diagnostics diagnostics = {.out = stderr};
-	struct config *config = load_serve(options, &diagnostics);
-
 	(void)command;
-	return config != NULL ? start(config, options, &source) : STATUS_USAGE;
+	return start(options, load_serve);
 }
 
 /* ---- run, check ---- */
@@ -283,12 +283,8 @@ static struct config *load_run(const void *from, struct diagnostics *d)
 
 static int run_run(const struct command *command, const struct options *options)
 {
-	const struct source_of_config source = {load_run, options};
-	struct diagnostics diagnostics = {.out = stderr};
-	struct config *config = load_run(options, &diagnostics);
-
 	(void)command;
-	return config != NULL ? start(config, options, &source) : STATUS_USAGE;
+	return start(options, load_run);
 }
 
 static int run_check(const struct command *command, const struct options *options)

@@ -500,6 +500,21 @@ static void close_all(struct master *master)
 	reload_close(&master->reload); /* last: the others point into the configuration */
 }
 
+/* Opens the loop, and hears signals and the end of the lifeline from here on. Returns 0, or -1 with
+ * errno. */
+static int listen_to_signals(struct master *master)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow costs lines */
+	master->signals.fd = signals_open(heard);
+	master->loop = loop_open(1024);
+	if (master->signals.fd == -1 || master->loop == NULL ||
+	    loop_watch(master->loop, &master->signals, LOOP_READ) == -1)
+		return -1;
+	return master->lifeline.fd >= 0 ? loop_watch(master->loop, &master->lifeline, LOOP_READ)
+					: 0;
+}
+
 int master_run(
     struct config *config, const struct announce *announce, const struct source_of_config *source)
 {
@@ -530,14 +545,7 @@ int master_run(
 	int status;
 
 	/* Signals first: one that comes while we start is an orderly stop too. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow costs lines */
-	master.signals.fd = signals_open(heard);
-	master.loop = loop_open(1024);
-	if (master.signals.fd == -1 || master.loop == NULL ||
-	    loop_watch(master.loop, &master.signals, LOOP_READ) == -1 ||
-	    (master.lifeline.fd >= 0 &&
-		loop_watch(master.loop, &master.lifeline, LOOP_READ) == -1)) {
+	if (listen_to_signals(&master) == -1) {
 		status = refuse(strerror(errno), STATUS_FAILED);
 		config_free(config);
 		return status;

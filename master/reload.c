@@ -173,7 +173,9 @@ static void begin(struct reload *reload, int64_t now)
 	if (reload->next != NULL)
 		set_state(reload, RELOAD_STARTING);
 	if (reload->next == NULL || prepare(reload, now, &d, &wrong, why, sizeof why) == -1) {
-		diagnostics_end(&d);
+		/* What load says it has ended itself. */
+		if (reload->next != NULL)
+			diagnostics_end(&d);
 		fclose(d.out);
 		fail(reload, wrong, lines != NULL ? lines : "", why);
 		if (reload->next != NULL)

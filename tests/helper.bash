@@ -111,6 +111,11 @@ start_conf() {
 	start run -c "$work/lastcall.conf" "$@"
 }
 
+# Whether it is the twin for POSIX systems.
+is_posix() {
+	[[ $("$lastcall" --version) == *posix* ]]
+}
+
 # Whether it was built with a sanitizer, which keeps what was freed.
 is_sanitized() {
 	grep -q __asan_init "$lastcall"
@@ -189,6 +194,21 @@ nothing_lost() {
 		fi
 	done
 	[ "$(counted answered)" -gt 0 ]
+}
+
+# A port that nobody listens on and that no outgoing connection is given.
+free_port() {
+	local port
+	while :; do
+		port=$((10240 + (RANDOM << 1 ^ RANDOM) % 22000))
+		port_is_free $port && break
+	done
+	echo $port
+}
+
+# The state that status shows for an address.
+state_of() {
+	"$lastcall" status | awk -v address="$1" '$1 == address { print $3 }'
 }
 
 # raw TEXT [SECONDS]: sends it (printf escapes) to $address over TCP and prints what comes until the end of the connection.

@@ -12,21 +12,6 @@ setup() {
 
 teardown() { common_teardown; }
 
-# A port that nobody listens on and that no outgoing connection is given.
-free_port() {
-	local port
-	while :; do
-		port=$((10240 + (RANDOM << 1 ^ RANDOM) % 22000))
-		port_is_free $port && break
-	done
-	echo $port
-}
-
-# Whether it is the twin for POSIX systems.
-is_posix() {
-	[[ $("$lastcall" --version) == *posix* ]]
-}
-
 # start_server [OPTION…]: two workers, a port of the configuration ($address) and a service that can be named.
 start_server() {
 	start_conf "grace 20s; settle 2s; log-level info;
@@ -36,11 +21,6 @@ start_server() {
 
 get() {
 	curl -sf -m 10 "http://$1/"
-}
-
-# The state that status shows for an address.
-state_of() {
-	"$lastcall" status | awk -v address="$1" '$1 == address { print $3 }'
 }
 
 state_is() {

@@ -32,27 +32,12 @@ get() {
 	curl -sf -m 10 "http://${1:-$address}/"
 }
 
-# A port that nobody listens on and that no outgoing connection is given.
-free_port() {
-	local port
-	while :; do
-		port=$((10240 + (RANDOM << 1 ^ RANDOM) % 22000))
-		port_is_free $port && break
-	done
-	echo $port
-}
-
 generation() {
 	"$lastcall" status --json | grep -o '"generation": *[0-9]*' | head -n 1 | grep -o '[0-9]*$'
 }
 
 generation_is() {
 	[ "$(generation)" = "$1" ]
-}
-
-# The state that status shows for an address.
-state_of() {
-	"$lastcall" status | awk -v address="$1" '$1 == address { print $3 }'
 }
 
 # The listening socket at an address, as the kernel numbers it.
@@ -399,12 +384,8 @@ reload_under_load() {
 		run setpriv --reuid=65533 --regid=65533 --clear-groups "$tools/ctl" "$work/run/c.sock" "send:$request\n" answer
 		[[ "$output" == 'error denied '* ]]
 	done
-	as_before || note_before
-	[ "$(generation_of_socket)" = 0 ]
-}
-
-generation_of_socket() {
-	"$lastcall" status -s "$work/run/c.sock" --json | grep -o '"generation": *[0-9]*' | head -n 1 | grep -o '[0-9]*$'
+	LASTCALL_CONTROL=$work/run/c.sock generation_is 0
+	worker_count_is 2
 }
 
 # ---- at the wrong time
