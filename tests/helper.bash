@@ -201,7 +201,7 @@ free_port() {
 	local port
 	while :; do
 		port=$((10240 + (RANDOM << 1 ^ RANDOM) % 22000))
-		port_is_free $port && break
+		nobody_listens $port && break
 	done
 	echo $port
 }
@@ -222,7 +222,15 @@ raw() {
 	exec 7>&- 7<&-
 }
 
-# Whether anybody listens at an address that the kernel knows: port_is_free PORT
+# port_is_free PORT: no server of this test listens there. Another may: the kernel gives what is free to whoever asks.
 port_is_free() {
+	local pid
+	for pid in $(ss -Hltnp "sport = :$1" | grep -o 'pid=[0-9]*' | cut -d= -f2); do
+		[[ "$(readlink "/proc/$pid/cwd")" != "$work"* ]] || return 1
+	done
+}
+
+# nobody_listens PORT: no server at all.
+nobody_listens() {
 	[ -z "$(ss -Hltn "sport = :$1")" ]
 }
