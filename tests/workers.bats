@@ -306,6 +306,34 @@ gone_from_the_table() {
 	[ ! -e "/proc/$1" ]
 }
 
+@test "a worker that was stopped as soon as it was born outlives no master, and keeps no port" {
+	local gone
+	is_posix && skip 'there nobody is told that its parent has died'
+	start_site
+	gone=$(workers | head -n 1)
+	strace -f -qq -o /dev/null -p "$server" -e trace=rt_sigaction -e inject=rt_sigaction:signal=STOP:when=1 3>&- &
+	tracer=$!
+	background+=($tracer)
+	wait_until grep -q "TracerPid:.*$tracer" "/proc/$server/status"
+	kill -KILL "$gone"
+	wait_until a_worker_is_stopped
+	all=$(workers)
+	kill -KILL "$tracer"
+	wait "$tracer" || :
+	grep -q '^State:.T' "/proc/$newborn/status"
+	kill -KILL "$server"
+	end_server
+	for pid in $all; do
+		wait_until gone_from_the_table "$pid"
+	done
+	port_is_free "${address##*:}"
+}
+
+a_worker_is_stopped() {
+	newborn=$(workers | tail -n 1)
+	grep -q '^State:.[Tt]' "/proc/$newborn/status"
+}
+
 # ---- hanging ----
 
 @test "a stopped worker is noticed, killed and replaced; nobody waits for it meanwhile" {
