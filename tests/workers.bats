@@ -316,22 +316,20 @@ gone_from_the_table() {
 	background+=($tracer)
 	wait_until grep -q "TracerPid:.*$tracer" "/proc/$server/status"
 	kill -KILL "$gone"
-	wait_until a_worker_is_stopped
+	# The master hears of it when the stop is complete; a tracer shows other stops too.
+	wait_until log_says 'was stopped by signal'
+	newborn=$(sed -n 's/.*(pid \([0-9]*\)) was stopped by signal.*/\1/p' "$log" | tail -n 1)
 	all=$(workers)
 	kill -KILL "$tracer"
 	wait "$tracer" || :
-	grep -q '^State:.T' "/proc/$newborn/status"
+	# For a moment after it was let go it runs.
+	wait_until state_is "$newborn" T
 	kill -KILL "$server"
 	end_server
 	for pid in $all; do
 		wait_until gone_from_the_table "$pid"
 	done
 	port_is_free "${address##*:}"
-}
-
-a_worker_is_stopped() {
-	newborn=$(workers | tail -n 1)
-	grep -q '^State:.[Tt]' "/proc/$newborn/status"
 }
 
 # ---- hanging ----
