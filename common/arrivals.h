@@ -34,6 +34,9 @@ struct arrivals {
 void arrivals_open(struct arrivals *arrivals);
 void arrivals_close(struct arrivals *arrivals);
 
+/* Goes on with map, program and gate, which another program of this process left. */
+void arrivals_resume(struct arrivals *arrivals);
+
 /*
  * Has a socket's SYNs counted: one that is bound and does not listen yet, or those that came before
  * would be missing. Returns false if they are not.

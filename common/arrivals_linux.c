@@ -107,18 +107,31 @@ static int load_program(int map)
 	return load(steps, sizeof steps);
 }
 
-void arrivals_open(struct arrivals *arrivals)
+/* Returns false when there is nothing to map, or it cannot be. */
+static bool map_counts(struct arrivals *arrivals)
 {
 	void *memory = MAP_FAILED;
 
-	*arrivals = (struct arrivals){.map = make_map(), .program = -1, .gate = -1};
 	if (arrivals->map >= 0)
 		memory =
 		    mmap(NULL, PORTS * sizeof(uint64_t), PROT_READ, MAP_SHARED, arrivals->map, 0);
-	if (memory != MAP_FAILED) {
-		arrivals->counts = memory;
+	if (memory == MAP_FAILED)
+		return false;
+	arrivals->counts = memory;
+	return true;
+}
+
+void arrivals_resume(struct arrivals *arrivals)
+{
+	if (!map_counts(arrivals))
+		arrivals_close(arrivals);
+}
+
+void arrivals_open(struct arrivals *arrivals)
+{
+	*arrivals = (struct arrivals){.map = make_map(), .program = -1, .gate = -1};
+	if (map_counts(arrivals))
 		arrivals->program = load_program(arrivals->map);
-	}
 	if (arrivals->program == -1)
 		arrivals_close(arrivals);
 	else

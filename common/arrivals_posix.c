@@ -13,6 +13,11 @@ void arrivals_close(struct arrivals *arrivals)
 	(void)arrivals;
 }
 
+void arrivals_resume(struct arrivals *arrivals)
+{
+	(void)arrivals;
+}
+
 bool arrivals_watch(const struct arrivals *arrivals, int fd)
 {
 	(void)arrivals;

@@ -108,6 +108,9 @@ struct config {
 	struct config_source *sources; /* files read, owned; positions point into them */
 	struct config_setting *settings; /* the newest first */
 	struct config *older; /* for whoever keeps more than one; not owned */
+	/* Set before config_load: texts to read instead of files, as those were once; else NULL.
+	 * Not owned, and not needed after it. */
+	const struct config_source *given;
 };
 
 /* The directives of the top level, into struct config. */

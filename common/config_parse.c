@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -398,7 +399,8 @@ static void parse_file(struct parser *includer, struct config *config, const cha
 	/* Counted before it is read: a file that includes itself 80,000 times is read 1024 times.
 	 */
 	if (references->files < CONFIG_FILES_MAX)
-		p.source = source_read(name, &why);
+		p.source = config->given != NULL ? source_find(config->given, name, &why)
+						 : source_read(name, &why);
 	references->files++;
 	if (p.source == NULL) {
 		if (first)
@@ -448,12 +450,36 @@ static char *include_path(const struct parser *p, const char *word, bool escape)
 	return path;
 }
 
+/* The same among sources that are given instead of files. */
+static void include_given(struct parser *p, const char *path, const struct position *at)
+{
+	const char *last = "", *next;
+
+	do {
+		next = NULL;
+		for (const struct config_source *s = p->config->given; s != NULL; s = s->next) {
+			if (fnmatch(path, s->name, FNM_PATHNAME | FNM_PERIOD) == 0 &&
+			    strcmp(s->name, last) > 0 &&
+			    (next == NULL || strcmp(s->name, next) < 0))
+				next = s->name;
+		}
+		if (next != NULL)
+			parse_file(p, p->config, next, at, p->references, p->d);
+		last = next;
+	} while (next != NULL);
+}
+
 /* Reads every file that a pattern matches, in the order of their names; none is no error. */
 static void include_pattern(struct parser *p, const char *path, const struct position *at)
 {
 	glob_t found;
-	int result = glob(path, GLOB_ERR, NULL, &found);
+	int result;
 
+	if (p->config->given != NULL) {
+		include_given(p, path, at);
+		return;
+	}
+	result = glob(path, GLOB_ERR, NULL, &found);
 	if (result == GLOB_NOSPACE)
 		no_memory(p, at);
 	else if (result == GLOB_ABORTED)

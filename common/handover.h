@@ -82,6 +82,7 @@ struct handover {
 	size_t listeners_count;
 	size_t listeners_max; /* others come over the channel */
 	bool waits; /* it accepts nothing until SERVE comes */
+	bool rehearses; /* that it can start is all there is to it: it touches no listener */
 	struct log *log;
 };
 

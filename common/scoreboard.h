@@ -99,6 +99,10 @@ struct scoreboard {
 
 /* Makes the memory. Returns 0, or -1 with errno ENOMEM, EMFILE or ENFILE. */
 int scoreboard_open(struct scoreboard *scoreboard, size_t slots);
+
+/* The same memory again, by its descriptor, which is the scoreboard's from here on. Returns 0, or
+ * -1 with errno (EINVAL: it is of another size). */
+int scoreboard_resume(struct scoreboard *scoreboard, size_t slots, int fd);
 void scoreboard_close(struct scoreboard *scoreboard);
 
 /* Empties a slot for its next worker. Its tallies are not touched. */

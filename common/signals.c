@@ -63,6 +63,15 @@ bool signals_take(int signal)
 	return true;
 }
 
+bool signals_came(void)
+{
+	for (int signal = 1; signal < SIGNALS_MAX; signal++) {
+		if (came[signal])
+			return true;
+	}
+	return false;
+}
+
 void signals_block(sigset_t *old)
 {
 	sigprocmask(SIG_BLOCK, &caught, old);

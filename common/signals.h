@@ -21,6 +21,9 @@ void signals_clear(void);
 /* Whether the signal came since the last call with it. */
 bool signals_take(int signal);
 
+/* Whether any came that was not taken yet. */
+bool signals_came(void);
+
 /* Blocks every signal that is caught, for a fork; signals_unblock gives the old mask back. */
 void signals_block(sigset_t *old);
 void signals_unblock(const sigset_t *old);

@@ -117,6 +117,36 @@ out:
 	return NULL;
 }
 
+struct config_source *source_find(
+    const struct config_source *list, const char *name, const char **why)
+{
+	struct config_source *source;
+
+	while (list != NULL && strcmp(list->name, name) != 0)
+		list = list->next;
+	if (list == NULL) {
+		*why = "is not one of the files that were read before";
+		return NULL;
+	}
+	source = calloc(1, sizeof *source);
+	if (source != NULL) {
+		source->name = strdup(list->name);
+		source->folder = strdup(list->folder);
+		source->text = malloc(list->length > 0 ? list->length : 1);
+		source->length = list->length;
+		source->device = list->device;
+		source->inode = list->inode;
+	}
+	if (source == NULL || source->name == NULL || source->folder == NULL ||
+	    source->text == NULL) {
+		source_free(source);
+		*why = strerror(ENOMEM);
+		return NULL;
+	}
+	memcpy(source->text, list->text, list->length);
+	return source;
+}
+
 void source_free(struct config_source *source)
 {
 	if (source == NULL)

@@ -27,6 +27,10 @@ struct config_source {
  */
 struct config_source *source_read(const char *name, const char **why);
 
+/* The same out of a list of sources that were read before, as a copy. */
+struct config_source *source_find(
+    const struct config_source *list, const char *name, const char **why);
+
 /* Frees it. NULL is allowed. */
 void source_free(struct config_source *source);
 

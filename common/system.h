@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* "linux" or "posix", for --version. */
@@ -55,6 +56,14 @@ void system_allow_core(void);
  * what it has. Call it after the user was changed, which forgets it. Does nothing in the twin.
  */
 void system_wake_on_parent_death(void);
+
+/* When the parent dies, die. Does nothing in the twin. */
+void system_end_on_parent_death(void);
+
+/* The file that this process runs: what it is, and by what path. Return false where the system does
+ * not tell. */
+bool system_program(struct stat *info);
+bool system_program_path(char *out, size_t size);
 
 /* The ports that outgoing connections are given. Returns false where the system does not tell. */
 bool system_ephemeral_ports(unsigned *low, unsigned *high);

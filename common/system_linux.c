@@ -109,6 +109,26 @@ void system_wake_on_parent_death(void)
 	prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
 }
 
+void system_end_on_parent_death(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+bool system_program(struct stat *info)
+{
+	return stat("/proc/self/exe", info) == 0;
+}
+
+bool system_program_path(char *out, size_t size)
+{
+	ssize_t length = readlink("/proc/self/exe", out, size);
+
+	if (length <= 0 || (size_t)length == size)
+		return false;
+	out[length] = '\0';
+	return true;
+}
+
 bool system_ephemeral_ports(unsigned *low, unsigned *high)
 {
 	FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");

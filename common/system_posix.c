@@ -101,6 +101,24 @@ void system_wake_on_parent_death(void)
 {
 }
 
+void system_end_on_parent_death(void)
+{
+}
+
+bool system_program(struct stat *info)
+{
+	(void)info;
+	return false;
+}
+
+bool system_program_path(char *out, size_t size)
+{
+	(void)out;
+	(void)size;
+	errno = ENOENT;
+	return false;
+}
+
 bool system_ephemeral_ports(unsigned *low, unsigned *high)
 {
 	(void)low;

@@ -19,6 +19,7 @@
 #include "remote.h"
 #include "status.h"
 #include "system.h"
+#include "upgrade.h"
 
 #define DEFAULT_CONFIG "/etc/lastcall/lastcall.conf"
 
@@ -199,17 +200,79 @@ static int detach(void)
 
 typedef struct config *load_function(const void *from, struct diagnostics *d);
 
+/* The configurations that the program before this one had, from what it left of their texts.
+ * Returns the one in force, with the older ones behind it, or NULL with every error in d. */
+static struct config *load_inherited(const struct options *options, load_function *load,
+    const struct inheritance *inheritance, struct diagnostics *d)
+{
+	struct options with_texts = *options;
+	struct config *first = NULL, **end = &first;
+
+	for (size_t i = 0; i < inheritance->sources.count; i++) {
+		with_texts.given = inheritance->sources.of[i];
+		*end = load(&with_texts, d);
+		if (*end == NULL)
+			break;
+		end = &(*end)->older;
+		if (i + 1 == inheritance->sources.count)
+			return first;
+	}
+	while (first != NULL) {
+		struct config *next = first->older;
+
+		config_free(first);
+		first = next;
+	}
+	return NULL;
+}
+
+/* Goes on where the program before this one left the server, or rehearses that. Returns the exit
+ * status of the server. */
+static int resume(const struct options *options, const struct source_of_config *source,
+    struct inheritance *inheritance)
+{
+	static const char why[] = "this version does not accept the configuration that is in force";
+	char *lines = NULL;
+	size_t length;
+	struct diagnostics d = {.out = open_memstream(&lines, &length)};
+	struct config *config = NULL;
+
+	if (d.out != NULL)
+		config = load_inherited(options, source->load, inheritance, &d);
+	if (d.out != NULL)
+		fclose(d.out);
+	if (config == NULL && inheritance->rehearses)
+		rehearsal_end(inheritance, "wrong", why, lines != NULL ? lines : "");
+	if (config == NULL)
+		fprintf(stderr, "%slastcall: error: %s\n", lines != NULL ? lines : "", why);
+	free(lines);
+	return config != NULL ? master_resume(config, inheritance, source) : STATUS_FAILED;
+}
+
 /* Runs a server of the configuration that load makes of the options, at the start and at each
  * reload. Returns its exit status. */
 static int start(const struct options *options, load_function *load)
 {
-	const struct source_of_config source = {load, options};
+	static struct inheritance inheritance;
+	static struct invocation invocation;
+	const struct source_of_config source = {load, options, &invocation};
+	const int inherits = inheritance_open(&inheritance);
 	struct announce announce = {
 	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
 	struct diagnostics diagnostics = {.out = stderr};
-	struct config *config = load(options, &diagnostics);
+	struct config *config;
 	int status = STATUS_USAGE;
 
+	if (inherits == -1) {
+		if (inheritance.result >= 0)
+			rehearsal_end(&inheritance, "failed", inheritance.in.why, "");
+		fprintf(stderr, "lastcall: error: %s\n", inheritance.in.why);
+		return STATUS_FAILED;
+	}
+	invocation_find(&invocation, options->argv);
+	if (inherits == 1)
+		return resume(options, &source, &inheritance);
+	config = load(options, &diagnostics);
 	if (config == NULL)
 		return STATUS_USAGE;
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {
@@ -273,8 +336,10 @@ static struct config *load_run(const void *from, struct diagnostics *d)
 
 	if (config == NULL)
 		return no_memory(d);
+	config->given = options->given;
 	if (file != NULL)
 		config_load(config, file, d);
+	config->given = NULL;
 	for (int i = 0; i < options->listen_count; i++)
 		config_add_listener(config, options->listen[i].address, options->listen[i].count,
 		    options->listen[i].words, d);
@@ -590,7 +655,24 @@ const struct command commands[] = {
 	"\nExit status: 0 in force, 2 the configuration is wrong (or usage), 1 it could not be "
 	"applied.\n",
 	.takes = TAKES_CLIENT,
-	.run = remote_run_reload,
+	.run = remote_run_renewal,
+    },
+    {
+	.name = "upgrade",
+	.usage = "[-s ENDPOINT]",
+	.summary = "go on in the program on disk, without losing a connection",
+	.help = CLIENT_HELP
+	"  -h, --help            this\n"
+	"\nThe daemon keeps its pid, its ports, its leases and its clients. First a child "
+	"rehearses "
+	"it; if that shows anything\n"
+	"wrong, the daemon goes on as before, and what is wrong is printed. Then it reads its "
+	"configuration again, as\n"
+	"`reload` does, and new workers of the new program take over.\n"
+	"\nExit status: 0 done, 2 the configuration is wrong (or usage), 1 it could not be "
+	"done.\n",
+	.takes = TAKES_CLIENT,
+	.run = remote_run_renewal,
     },
     {
 	.name = "workers",

@@ -15,15 +15,15 @@
 
 /* ---- opening ---- */
 
-/* The default endpoint, for a configuration that has none. NULL: there is no place for it. */
-static struct control_config *default_config(const struct control *control, const struct config *of)
+/* Where the default endpoint is. NULL: there is no place for it. */
+static struct control_config *default_config(const struct control *control)
 {
 	char text[512];
 	struct address address;
 	const char *why = "it is no path";
 	struct control_config *config = NULL;
 
-	if (of->control_off || config_default_control(text, sizeof text) == NULL)
+	if (config_default_control(text, sizeof text) == NULL)
 		return NULL;
 	if (config_control_address(&address, text, NULL, &why) == 0 && address.form == ADDRESS_UNIX)
 		config = config_new_control(&address);
@@ -35,33 +35,20 @@ static struct control_config *default_config(const struct control *control, cons
 	return config;
 }
 
-static struct control_endpoint *vacant_endpoint(struct control *control)
-{
-	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
-		if (control->endpoints[i].control == NULL)
-			return &control->endpoints[i];
-	}
-	return NULL;
-}
-
 /* Opens one endpoint. Returns 0, or -1 with why. */
 static int open_one(
     struct control *control, const struct control_config *config, char *why, size_t size)
 {
-	struct control_endpoint *endpoint = vacant_endpoint(control);
+	struct control_endpoint *endpoint;
 
-	if (endpoint == NULL) {
-		snprintf(why, size, "control %s: clients of too many others are still there",
-		    config->address.text);
-		return -1;
-	}
-	if (endpoint_open(endpoint, control, config, why, size) == 0) {
+	if (endpoint_open(&endpoint, control, config, why, size) == 0) {
 		log_write(control->log,
 		    config->address.form == ADDRESS_UNIX ? LOG_INFO : LOG_NOTICE, "control at %s",
 		    endpoint->text);
 		return 0;
 	}
-	endpoint_close(endpoint);
+	if (endpoint != NULL)
+		endpoint_close(endpoint);
 	if (!config->soft)
 		return -1;
 	log_write(control->log, LOG_NOTICE,
@@ -77,21 +64,33 @@ static const struct control_config *configs_of(struct control *control, const st
 {
 	if (config->controls != NULL || config->control_off)
 		return config->controls;
+	return control_default(control);
+}
+
+const struct control_config *control_default(struct control *control)
+{
 	if (control->fallback == NULL)
-		control->fallback = default_config(control, config);
+		control->fallback = default_config(control);
 	return control->fallback;
 }
 
-int control_open(struct control *control, char *why, size_t size)
+int control_make(struct control *control)
 {
 	control->busy_end = &control->busy;
 	control->endpoints = calloc(CONTROL_ENDPOINTS_MAX, sizeof *control->endpoints);
 	control->wheel = malloc(sizeof *control->wheel);
-	if (control->endpoints == NULL || control->wheel == NULL) {
+	if (control->endpoints == NULL || control->wheel == NULL)
+		return -1;
+	wheel_init(control->wheel, clock_ms());
+	return 0;
+}
+
+int control_open(struct control *control, char *why, size_t size)
+{
+	if (control_make(control) == -1) {
 		snprintf(why, size, "control: %s", strerror(errno));
 		return -1;
 	}
-	wheel_init(control->wheel, clock_ms());
 	for (const struct control_config *at = configs_of(control, control->config); at != NULL;
 	     at = at->next)
 		if (open_one(control, at, why, size) == -1)
@@ -257,6 +256,34 @@ void control_reloaded(struct control *control, unsigned number, const struct con
 		client_answered(at, now);
 		client_wake(at);
 	}
+}
+
+void control_upgraded(struct control *control, unsigned number, const struct control_reload *told)
+{
+	int64_t now = clock_ms();
+
+	for (struct control_client *at = control->clients; at != NULL; at = at->next) {
+		if (!at->waits_for_upgrade)
+			continue;
+		at->waits_for_upgrade = false;
+		at->waits_for_reload = number;
+		if (told == NULL)
+			continue;
+		request_reload_told(at, told);
+		client_answered(at, now);
+		client_wake(at);
+	}
+}
+
+int control_begin(struct control *control)
+{
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		struct control_endpoint *at = &control->endpoints[i];
+
+		if (at->control != NULL && !at->leaving && endpoint_begin(at) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 /* ---- the end ---- */

@@ -53,6 +53,7 @@ struct control {
 	const char *(*state)(void *owner); /* of the server, for `status`: "serving" */
 	void (*stop)(void *owner, bool now); /* last call, as TERM; with now, as QUIT */
 	unsigned (*reload)(void *owner); /* as HUP; returns the number of that reload */
+	bool (*upgrade)(void *owner); /* as USR2; false: it cannot be */
 	void *owner;
 	int64_t started; /* ms */
 
@@ -79,6 +80,14 @@ struct control {
  */
 int control_open(struct control *control, char *why, size_t size);
 
+/* The memory alone, for endpoints and clients that are made again as they were. Returns 0, or -1
+ * with errno. control_begin has the loop watch these; returns 0, or -1 with errno. */
+int control_make(struct control *control);
+int control_begin(struct control *control);
+
+/* The rules of the default endpoint, or NULL: there is no place for one. */
+const struct control_config *control_default(struct control *control);
+
 /*
  * Does what is due: requests, answers, deadlines. Returns when it wants to be called again; now,
  * when ports_step is due too. now in ms. Call it after ports_step.
@@ -99,6 +108,10 @@ bool control_uses(const struct control *control, const struct config *config);
 
 /* Answers those who asked for that reload, or for one before it. */
 void control_reloaded(struct control *control, unsigned number, const struct control_reload *told);
+
+/* The upgrade came to that, for those who asked for it. told NULL: it is done, and what the reload
+ * of that number comes to is their answer. */
+void control_upgraded(struct control *control, unsigned number, const struct control_reload *told);
 
 /* The stop is over: answers those who asked for it, with the receipt of all ports. Closes their
  * connections and all others, with what they can take of it at once. */

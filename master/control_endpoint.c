@@ -363,16 +363,28 @@ int endpoint_begin(struct control_endpoint *endpoint)
 	return loop_watch(endpoint->control->loop, &endpoint->watch, LOOP_READ);
 }
 
-int endpoint_open(struct control_endpoint *endpoint, struct control *control,
-    const struct control_config *config, char *why, size_t size)
+static struct control_endpoint *vacant(struct control *control)
 {
-	char reason[512];
-	struct rlimit limit;
-	int result;
+	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {
+		if (control->endpoints[i].control == NULL)
+			return &control->endpoints[i];
+	}
+	errno = ENFILE;
+	return NULL;
+}
 
+struct control_endpoint *endpoint_make(struct control *control, const struct control_config *config)
+{
+	struct control_endpoint *endpoint = vacant(control);
+	struct policy policy;
+	struct rlimit limit;
+
+	if (endpoint == NULL || policy_init(&policy, config) == -1)
+		return NULL;
 	*endpoint = (struct control_endpoint){
 	    .control = control,
 	    .config = config,
+	    .policy = policy,
 	    .watch = {.fd = -1, .ready = endpoint_ready},
 	    .number = control->endpoints_made++,
 	    .paused_until = CLOCK_NEVER,
@@ -382,8 +394,21 @@ int endpoint_open(struct control_endpoint *endpoint, struct control *control,
 		endpoint->fd_most =
 		    (int)limit.rlim_cur - CONTROL_FDS_LEFT - (int)control->pool->capacity;
 	snprintf(endpoint->text, sizeof endpoint->text, "%s", config->address.text);
-	if (policy_init(&endpoint->policy, config) == -1) {
-		snprintf(why, size, "control %s: %s", endpoint->text, strerror(errno));
+	return endpoint;
+}
+
+int endpoint_open(struct control_endpoint **out, struct control *control,
+    const struct control_config *config, char *why, size_t size)
+{
+	struct control_endpoint *endpoint = endpoint_make(control, config);
+	char reason[512];
+	int result;
+
+	*out = endpoint;
+	if (endpoint == NULL) {
+		snprintf(why, size, "control %s: %s", config->address.text,
+		    errno == ENFILE ? "clients of too many others are still there"
+				    : strerror(errno));
 		return -1;
 	}
 	result = config->address.form == ADDRESS_UNIX ? open_path(endpoint, reason, sizeof reason)

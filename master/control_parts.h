@@ -17,6 +17,8 @@
 
 #define CONTROL_CLIENTS_MAX 1024 /* of one endpoint; another is told that it is busy */
 #define CONTROL_CLIENTS_RESERVED 16 /* more of them for the daemon's own user and root */
+#define CONTROL_CLIENTS_ALL                                                                        \
+	(CONTROL_ENDPOINTS_MAX * (CONTROL_CLIENTS_MAX + CONTROL_CLIENTS_RESERVED))
 #define CONTROL_FDS_LEFT 64 /* that clients never take, beside a worker's and a listener's each */
 #define CONTROL_SLOW_MS 5000 /* for a whole line to come, and for what was said to be taken */
 #define CONTROL_PENDING_MAX 16384 /* bytes that are not taken; then no request is read */
@@ -51,12 +53,17 @@ struct control_endpoint {
 };
 
 /*
- * Opens what config says. Returns 0, or -1 with why; the endpoint is to be closed in both cases,
- * and needs no initialisation.
+ * Opens what config says. Returns 0 with *out set, or -1 with why; *out is then NULL, or to be
+ * closed.
  */
-int endpoint_open(struct control_endpoint *endpoint, struct control *control,
+int endpoint_open(struct control_endpoint **out, struct control *control,
     const struct control_config *config, char *why, size_t size);
 void endpoint_close(struct control_endpoint *endpoint);
+
+/* An endpoint with those rules, whose socket and token are still to be set. Returns NULL with errno
+ * ENOMEM, or ENFILE: there is no place for it. */
+struct control_endpoint *endpoint_make(
+    struct control *control, const struct control_config *config);
 
 /* One that was planned takes clients from now on. Returns 0, or -1 with errno. */
 int endpoint_begin(struct control_endpoint *endpoint);
@@ -119,6 +126,7 @@ struct control_client {
 	struct port_waiter waiter; /* for a close */
 	bool waits_for_stop;
 	unsigned waits_for_reload; /* its number; 0: it does not */
+	bool waits_for_upgrade;
 	struct control_report report;
 
 	struct control_buffer out; /* sent of it are written */
@@ -127,6 +135,7 @@ struct control_client {
 	size_t in_length;
 	char in[CONTROL_LINE_MAX + 1]; /* a line, and the NUL that splitting it wants */
 
+	uint64_t number; /* which an upgrade knows it by */
 	struct control_client *next, **link; /* of all */
 	struct control_client *next_busy;
 	bool busy; /* it is on that list */

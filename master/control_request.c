@@ -36,7 +36,8 @@ struct request_row {
 };
 
 static request_function request_reload, request_workers, request_open, request_lease, request_close,
-    request_cancel, request_status, request_stop, request_ping, request_token, request_help;
+    request_cancel, request_status, request_stop, request_ping, request_token, request_help,
+    request_upgrade;
 
 static const struct request_row rows[] = {
     {"open", "open [folder=PATH] ADDR SERVICE [ARG...]", line_open_options, 2, LINE_WORDS_MAX,
@@ -47,6 +48,7 @@ static const struct request_row rows[] = {
     {"cancel", "cancel ADDR", NULL, 1, 1, request_cancel},
     {"status", "status", NULL, 0, 0, request_status},
     {"reload", "reload", NULL, 0, 0, request_reload},
+    {"upgrade", "upgrade", NULL, 0, 0, request_upgrade},
     {"workers", "workers N", NULL, 1, 1, request_workers},
     {"stop", "stop [now=on]", line_stop_options, 0, 0, request_stop},
     {"ping", "ping", NULL, 0, 0, request_ping},
@@ -528,6 +530,29 @@ static void request_reload(struct control_client *client, const struct request *
 	client_set_state(client, CLIENT_WAITING, request->now);
 	control->acted = true;
 	client->waits_for_reload = control->reload(control->owner);
+}
+
+static void request_upgrade(struct control_client *client, const struct request *request)
+{
+	struct control *control = client->control;
+
+	if (!client->trusted) {
+		refuse(client, "denied", "upgrade is for the daemon's own user and root",
+		    request->now);
+		return;
+	}
+	if (control->ports->stopping) {
+		client_error(client, "stopping", "the server is stopping");
+		return;
+	}
+	if (!control->upgrade(control->owner)) {
+		client_error(
+		    client, "failed", "a server that was made for one lease is not upgraded");
+		return;
+	}
+	client_set_state(client, CLIENT_WAITING, request->now);
+	control->acted = true;
+	client->waits_for_upgrade = true;
 }
 
 void request_reload_told(struct control_client *client, const struct control_reload *told)

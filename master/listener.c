@@ -133,7 +133,7 @@ bool listener_has_none_under_way(const struct listeners *listeners, const struct
 
 /* ---- places ---- */
 
-int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
+int listeners_make(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
 {
 	*listeners = (struct listeners){
 	    .all = calloc(capacity, sizeof *listeners->all),
@@ -141,10 +141,18 @@ int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboa
 	    .uses = calloc(65536, sizeof *listeners->uses),
 	    .capacity = capacity,
 	    .scoreboard = scoreboard,
+	    .arrivals = {.map = -1, .program = -1, .gate = -1},
 	};
-	arrivals_open(&listeners->arrivals);
 	return listeners->all == NULL || listeners->hashed == NULL || listeners->uses == NULL ? -1
 											      : 0;
+}
+
+int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard)
+{
+	if (listeners_make(listeners, capacity, scoreboard) == -1)
+		return -1;
+	arrivals_open(&listeners->arrivals);
+	return 0;
 }
 
 /* Where the listeners of a text are chained (FNV-1a). */
@@ -155,6 +163,14 @@ static struct listener **chain(const struct listeners *listeners, const char *te
 	for (; *text != '\0'; text++)
 		hash = (hash ^ (unsigned char)*text) * 16777619u;
 	return &listeners->hashed[(hash ^ hash >> 16) % LISTENERS_HASH];
+}
+
+static void enchain(struct listeners *listeners, struct listener *listener)
+{
+	struct listener **first = chain(listeners, listener->text);
+
+	listener->next_same = *first;
+	*first = listener;
 }
 
 static void unchain(struct listeners *listeners, struct listener *listener)
@@ -230,7 +246,7 @@ static void discard(struct listeners *listeners, struct listener *listener)
 struct listener *listener_bind(
     struct listeners *listeners, const struct address *address, int64_t now)
 {
-	struct listener *listener = take_place(listeners), **first;
+	struct listener *listener = take_place(listeners);
 	int error;
 
 	if (listener == NULL) {
@@ -255,9 +271,7 @@ struct listener *listener_bind(
 		return NULL;
 	}
 	snprintf(listener->asked, sizeof listener->asked, "%s", address->text);
-	first = chain(listeners, listener->text);
-	listener->next_same = *first;
-	*first = listener;
+	enchain(listeners, listener);
 	for (unsigned slot = 0; slot < listeners->scoreboard->slots_count; slot++) {
 		if (listeners->living[slot / 64] >> slot % 64 & 1)
 			tally_clear(scoreboard_tally(listeners->scoreboard, slot, listener->index));
@@ -311,6 +325,39 @@ void listener_close(struct listeners *listeners, struct listener *listener)
 {
 	leave_port(listeners, listener);
 	fd_close(&listener->fd);
+}
+
+void listener_enter(struct listeners *listeners, struct listener *listener)
+{
+	enum listener_state state = listener->state;
+
+	enchain(listeners, listener);
+	listener->closing.fd = listener->fd;
+	listener->closing.kind = listener->kind;
+	listener->closing.ours = listener->ours;
+	listener->closing.word = &listeners->scoreboard->listeners[listener->index];
+	listener->closing.filter = listeners->arrivals.gate;
+	listener->mixed_before = 0;
+	if (listener->kind == LISTENER_TCP && listener->fd >= 0)
+		listeners->uses[address_port(&listener->bound)].listeners++;
+	listener->state = LISTENER_VACANT;
+	listener_set_state(listeners, listener, state);
+	if (listener->index >= listeners->count)
+		listeners->count = listener->index + 1;
+}
+
+void listeners_entered(struct listeners *listeners)
+{
+	for (size_t i = listeners->count; i-- > 0;) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->state == LISTENER_VACANT)
+			give_place(listeners, listener);
+		else if (listener->kind == LISTENER_TCP &&
+		    listeners->uses[address_port(&listener->bound)].listeners > 1)
+			listener->counted = false;
+		listener->counted &= listeners->arrivals.counts != NULL;
+	}
 }
 
 void listener_free(struct listeners *listeners, struct listener *listener)

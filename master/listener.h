@@ -117,8 +117,10 @@ struct listeners {
 bool listeners_have_room(const struct listeners *listeners);
 bool listeners_use_port(const struct listeners *listeners, unsigned port);
 
-/* Makes the places. Returns 0, or -1 with errno ENOMEM. */
+/* Makes the places, and begins to count SYNs. Returns 0, or -1 with errno ENOMEM. listeners_make
+ * makes the places alone. */
 int listeners_init(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard);
+int listeners_make(struct listeners *listeners, size_t capacity, struct scoreboard *scoreboard);
 
 /*
  * Binds every address of the configuration. Returns 0, or -1 with every error in d; what was bound
@@ -171,6 +173,13 @@ struct listener *listener_bind(
     struct listeners *listeners, const struct address *address, int64_t now);
 int listener_listen(struct listeners *listeners, struct listener *listener, int backlog);
 void listener_unbind(struct listeners *listeners, struct listener *listener);
+
+/*
+ * A place was filled with what a listener was before an upgrade: it is found from here on, and
+ * knows its word. listeners_entered is due after the last of them.
+ */
+void listener_enter(struct listeners *listeners, struct listener *listener);
+void listeners_entered(struct listeners *listeners);
 
 /* Closes its descriptor. It was released. */
 void listener_close(struct listeners *listeners, struct listener *listener);

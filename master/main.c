@@ -97,5 +97,6 @@ int main(int argc, char **argv)
 		    command->summary, command->help);
 		return STATUS_DONE;
 	}
+	options.argv = argv;
 	return command->run(command, &options);
 }

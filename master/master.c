@@ -28,6 +28,8 @@
 #include "scoreboard.h"
 #include "setup.h"
 #include "signals.h"
+#include "state.h"
+#include "upgrade.h"
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
 
@@ -55,6 +57,7 @@ struct master {
 	struct control control;
 	struct pidfile pidfile;
 	struct reload reload; /* has the configuration in force */
+	struct upgrade upgrade;
 
 	int64_t stop_begun; /* ms */
 	int64_t deadline; /* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
@@ -153,6 +156,7 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	/* The words first: what accept says from here on is understood by whoever hears it. */
 	pool_order_stop(&master->pool);
 	reload_abandon(&master->reload, now);
+	upgrade_abandon(&master->upgrade);
 	ports_stop(&master->ports, now);
 	pool_stop(&master->pool);
 }
@@ -256,6 +260,11 @@ static void stop_for_client(void *owner, bool now)
 		begin_stop(master, clock_ms(), "a client asked for it");
 }
 
+static bool upgrade_for_client(void *owner)
+{
+	return upgrade_ask(&((struct master *)owner)->upgrade);
+}
+
 static unsigned reload_for_client(void *owner)
 {
 	return reload_ask(&((struct master *)owner)->reload);
@@ -293,7 +302,10 @@ static int64_t reconcile(struct master *master, int64_t now)
 		master->deadline = CLOCK_NEVER;
 	}
 	next = clock_earlier(next, pool_reconcile(&master->pool, now));
+	/* The upgrade before the reload, which has its turn while the other one waits. */
 	if (master->state == MASTER_SERVING)
+		next = clock_earlier(next, upgrade_step(&master->upgrade, now));
+	if (master->state == MASTER_SERVING && !upgrade_is_busy(&master->upgrade))
 		next = clock_earlier(next, reload_step(&master->reload, now));
 	next = clock_earlier(next, control_step(&master->control, now));
 	if (master->pool.living == 0 &&
@@ -338,9 +350,10 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGUSR1))
 		log_write(&master->log, LOG_WARNING,
 		    "USR1: this version cannot reopen logs; going on as before");
-	if (signals_take(SIGUSR2))
+	if (signals_take(SIGUSR2) && master->state < MASTER_CLOSING &&
+	    !upgrade_ask(&master->upgrade))
 		log_write(&master->log, LOG_WARNING,
-		    "USR2: this version cannot upgrade; going on as before");
+		    "USR2: a server that was made for one lease is not upgraded");
 }
 
 static void signals_ready(struct watch *watch, unsigned events)
@@ -390,7 +403,13 @@ static void detach(void *owner)
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
 	fd_close(&master->announce.lifeline);
+	fd_close(&master->upgrade.result.fd);
 	loop_close(master->loop);
+}
+
+static void other_ended(void *owner, pid_t pid, int status)
+{
+	upgrade_reaped(&((struct master *)owner)->upgrade, pid, status);
 }
 
 /* Says why it does not start, where the person who started it looks: on standard error. Returns
@@ -427,6 +446,7 @@ static void connect_parts(struct master *master)
 	    .listeners = &master->listeners,
 	    .privilege = &master->privilege,
 	    .detach = detach,
+	    .other_ended = other_ended,
 	    .owner = master,
 	};
 	master->ports = (struct ports){
@@ -437,6 +457,7 @@ static void connect_parts(struct master *master)
 	    .privilege = &master->privilege,
 	    .next_ttl = CLOCK_NEVER,
 	};
+	master->upgrade.loop = master->loop;
 	master->control = (struct control){
 	    .config = master->reload.config,
 	    .log = &master->log,
@@ -446,6 +467,7 @@ static void connect_parts(struct master *master)
 	    .state = state_name,
 	    .stop = stop_for_client,
 	    .reload = reload_for_client,
+	    .upgrade = upgrade_for_client,
 	    .owner = master,
 	    .started = clock_ms(),
 	};
@@ -515,10 +537,11 @@ static int listen_to_signals(struct master *master)
 					: 0;
 }
 
-int master_run(
-    struct config *config, const struct announce *announce, const struct source_of_config *source)
+/* Everything that is not open yet. */
+static void init(struct master *master, struct config *config, const struct announce *announce,
+    const struct source_of_config *source)
 {
-	struct master master = {
+	*master = (struct master){
 	    .announce = *announce,
 	    .state = MASTER_STARTING,
 	    .deadline = CLOCK_NEVER,
@@ -532,18 +555,60 @@ int master_run(
 		    .load = source != NULL ? source->load : NULL,
 		    .from = source != NULL ? source->from : NULL,
 		    .config = config,
-		    .log = &master.log,
-		    .privilege = &master.privilege,
-		    .listeners = &master.listeners,
-		    .pool = &master.pool,
-		    .ports = &master.ports,
-		    .control = &master.control,
+		    .log = &master->log,
+		    .privilege = &master->privilege,
+		    .listeners = &master->listeners,
+		    .pool = &master->pool,
+		    .ports = &master->ports,
+		    .control = &master->control,
 		    .next_log = {.fd = STDERR_FILENO},
 		},
+	    .upgrade =
+		{
+		    .invocation = source != NULL ? source->invocation : NULL,
+		    .parts =
+			{
+			    .reload = &master->reload,
+			    .listeners = &master->listeners,
+			    .scoreboard = &master->scoreboard,
+			    .pool = &master->pool,
+			    .ports = &master->ports,
+			    .control = &master->control,
+			    .pidfile = &master->pidfile,
+			},
+		    .log = &master->log,
+		    .result = {.fd = -1},
+		},
 	};
-	char why[512] = "", receipt[256];
+}
+
+/* Serves to the end, and says what the stop did. Returns the exit status. */
+static int serve(struct master *master)
+{
+	char receipt[256];
 	int status;
 
+	run_loop(master);
+	write_receipt(master, receipt, sizeof receipt);
+	status = master->failed           ? STATUS_FAILED
+	    : master->pool.totals.cut > 0 ? STATUS_CUT
+					  : STATUS_DONE;
+	tell_clients(master);
+	say_what_happened(master);
+	log_write(&master->log, LOG_NOTICE, "%s", receipt);
+	pidfile_say(&master->pidfile, status, receipt);
+	close_all(master);
+	return status;
+}
+
+int master_run(
+    struct config *config, const struct announce *announce, const struct source_of_config *source)
+{
+	struct master master;
+	char why[512] = "";
+	int status;
+
+	init(&master, config, announce, source);
 	/* Signals first: one that comes while we start is an orderly stop too. */
 	if (listen_to_signals(&master) == -1) {
 		status = refuse(strerror(errno), STATUS_FAILED);
@@ -558,15 +623,103 @@ int master_run(
 		return status;
 	}
 	announce_listeners(&master);
-	run_loop(&master);
-	write_receipt(&master, receipt, sizeof receipt);
-	status = master.failed           ? STATUS_FAILED
-	    : master.pool.totals.cut > 0 ? STATUS_CUT
-					 : STATUS_DONE;
-	tell_clients(&master);
-	say_what_happened(&master);
-	log_write(&master.log, LOG_NOTICE, "%s", receipt);
-	pidfile_say(&master.pidfile, status, receipt);
-	close_all(&master);
-	return status;
+	return serve(&master);
+}
+
+/* ---- after an upgrade ---- */
+
+/* Makes everything again as the program before this one left it. Returns 0, or -1 with why. */
+static int resume_all(
+    struct master *master, struct inheritance *inheritance, char *why, size_t size)
+{
+	struct config *config = master->reload.config;
+
+	umask((mode_t)config->umask);
+	if (listen_to_signals(master) == -1) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	if (setup_log(&master->log, config, why, size) == -1 ||
+	    privilege_resolve(&master->privilege, config, why, size) == -1)
+		return -1;
+	if (inheritance->rehearses)
+		master->log.level = LOG_ERROR;
+	connect_parts(master);
+	config->max_listeners = setup_listeners(config);
+	if (privilege_raise_descriptors(&config->max_connections,
+		setup_descriptors(config, setup_workers(config)), why, size) == -1)
+		return -1;
+	for (struct config *at = config; at != NULL;
+	     at = at == config ? master->reload.older : at->older) {
+		if (setup_services(at, why, size) == -1)
+			return -1;
+	}
+	master->upgrade.parts.rehearses = inheritance->rehearses;
+	if (state_resume(&inheritance->in, &master->upgrade.parts) == 0)
+		return 0;
+	snprintf(why, size, "%s", inheritance->in.why);
+	return -1;
+}
+
+/* Goes through all that a reload does before it is in force, with nothing that anybody else has. */
+static void rehearse(struct master *master, const struct inheritance *inheritance)
+    __attribute__((noreturn));
+
+static void rehearse(struct master *master, const struct inheritance *inheritance)
+{
+	struct reload_rehearsal rehearsal = {.over = false};
+	int64_t now = clock_ms(), end = CLOCK_NEVER;
+
+	if (pool_forget(&master->pool) == -1)
+		rehearsal_end(inheritance, "failed", strerror(errno), "");
+	master->reload.rehearsal = &rehearsal;
+	reload_ask(&master->reload);
+	while (!rehearsal.over || (master->pool.living > 0 && now < end)) {
+		int64_t next;
+
+		if (signals_take(SIGCHLD))
+			pool_reap(&master->pool, now);
+		next = pool_reconcile(&master->pool, now);
+		if (!rehearsal.over)
+			next = clock_earlier(next, reload_step(&master->reload, now));
+		else if (end == CLOCK_NEVER)
+			end = now + CUT_MS;
+		next = clock_earlier(next, end);
+		loop_wait(master->loop, next <= now ? 0 : next - now, &now);
+	}
+	pool_kill(&master->pool);
+	if (rehearsal.good)
+		rehearsal_end(inheritance, "ok", VERSION, "");
+	rehearsal_end(inheritance, rehearsal.wrong ? "wrong" : "failed", rehearsal.why,
+	    rehearsal.lines != NULL ? rehearsal.lines : "");
+}
+
+int master_resume(
+    struct config *config, struct inheritance *inheritance, const struct source_of_config *source)
+{
+	const struct announce silent = {.ready_fd = -1, .parent = -1, .lifeline = -1};
+	struct master master;
+	char why[512] = "";
+
+	init(&master, config, &silent, source);
+	master.reload.older = config->older;
+	config->older = NULL;
+	if (resume_all(&master, inheritance, why, sizeof why) == -1) {
+		if (inheritance->rehearses)
+			rehearsal_end(inheritance, "failed", why, "");
+		log_write(&master.log, LOG_ERROR, "upgrade: cannot go on: %s", why);
+		return refuse(why, STATUS_FAILED);
+	}
+	if (inheritance->rehearses)
+		rehearse(&master, inheritance);
+	inheritance_close(inheritance);
+	set_state(&master, MASTER_SERVING);
+	if (state_begin(&master.upgrade.parts) == -1)
+		return refuse(strerror(errno), STATUS_FAILED);
+	pool_reap(&master.pool, clock_ms());
+	log_write(&master.log, LOG_NOTICE, "upgraded: pid %ld goes on in version %s",
+	    (long)getpid(), VERSION);
+	/* New workers of this program, with the configuration as it is on disk. */
+	control_upgraded(&master.control, reload_ask(&master.reload), NULL);
+	return serve(&master);
 }

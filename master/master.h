@@ -21,6 +21,8 @@
 #include "config.h"
 
 struct diagnostics;
+struct inheritance;
+struct invocation;
 
 struct announce {
 	bool lines; /* print the listeners and the ready line to standard output */
@@ -34,6 +36,7 @@ struct source_of_config {
 	/* Reads it again and checks it. Returns it, or NULL with every error in d. */
 	struct config *(*load)(const void *from, struct diagnostics *d);
 	const void *from;
+	const struct invocation *invocation; /* how to run the program on disk, for an upgrade */
 };
 
 /*
@@ -44,5 +47,13 @@ struct source_of_config {
  */
 int master_run(
     struct config *config, const struct announce *announce, const struct source_of_config *source);
+
+/*
+ * Goes on where the program before this one left a server, to its end, or rehearses that, and does
+ * not return. config is the one in force, with the older ones that are still needed behind it.
+ * inheritance is closed. Returns as master_run.
+ */
+int master_resume(
+    struct config *config, struct inheritance *inheritance, const struct source_of_config *source);
 
 #endif

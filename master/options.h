@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct config_source;
+
 #define OPTIONS_LISTEN_MAX 64
 
 /* One `-l ADDR SERVICE ARG…`; for `serve`, words are empty. */
@@ -28,6 +30,8 @@ struct options {
 	const char *token_file; /* --token-file */
 	int64_t grace, ttl, heartbeat; /* ms; -1: not said */
 	const char *config_file; /* -c */
+	const struct config_source
+	    *given; /* its text, where an upgrade carries it over; else NULL */
 	const char *pid_file; /* -p */
 	const char *user; /* -u */
 	const char *error_log; /* -e */
@@ -39,6 +43,7 @@ struct options {
 	const char *address; /* ADDR of the client commands */
 	char *const *words; /* SERVICE and its arguments */
 	int count; /* of words */
+	char *const *argv; /* all of it, from the program's name on */
 	char *const *program; /* what stands behind `--`, ends with NULL; NULL: there is no `--` */
 };
 

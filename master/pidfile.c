@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,7 +107,11 @@ int pidfile_open(struct pidfile *pidfile, const char *path, char *why, size_t si
 	int length = snprintf(line, sizeof line, "%ld\n", (long)getpid());
 	int tries = 100;
 
-	pidfile->path = path;
+	pidfile->path = strdup(path);
+	if (pidfile->path == NULL) {
+		snprintf(why, size, "pid file %s: %s", path, strerror(errno));
+		return -1;
+	}
 	do {
 		pidfile->fd = open_locked(path, why, size);
 		/* Somebody unlinked it, or waits for its end with a lock for reading: that passes.
@@ -145,11 +150,11 @@ void pidfile_say(struct pidfile *pidfile, int status, const char *receipt)
 
 void pidfile_close(struct pidfile *pidfile)
 {
-	if (pidfile->fd < 0)
-		return;
-	if (is_same_file(pidfile->fd, pidfile->path))
+	if (pidfile->fd >= 0 && is_same_file(pidfile->fd, pidfile->path))
 		unlink(pidfile->path);
 	fd_close(&pidfile->fd);
+	free(pidfile->path);
+	pidfile->path = NULL;
 }
 
 void pidfile_detach(struct pidfile *pidfile)

@@ -13,7 +13,7 @@
 
 struct pidfile {
 	int fd; /* -1: none */
-	const char *path; /* not owned */
+	char *path; /* owned: the configuration that named it may be replaced */
 };
 
 /*

@@ -23,7 +23,6 @@
 #include "system.h"
 #include "watchdog.h"
 
-#define WORKERS_MAX 256
 #define MESSAGES_MAX 64 /* of one worker in one go */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
@@ -48,12 +47,12 @@ size_t pool_capacity(size_t wanted)
 	return wanted * 2 + 32;
 }
 
-int pool_open(struct pool *pool, size_t wanted)
+int pool_make(struct pool *pool, size_t capacity)
 {
-	pool->capacity = pool_capacity(wanted);
+	pool->capacity = capacity;
 	pool->drain[0] = pool->drain[1] = -1;
 	pool->workers = calloc(pool->capacity, sizeof *pool->workers);
-	pool->seats = calloc(WORKERS_MAX, sizeof *pool->seats);
+	pool->seats = calloc(POOL_SEATS, sizeof *pool->seats);
 	pool->ropes = calloc(pool->capacity, sizeof *pool->ropes);
 	pool->ears = calloc(pool->capacity, sizeof *pool->ears);
 	if (pool->ropes != NULL && pool->ears != NULL) {
@@ -63,14 +62,28 @@ int pool_open(struct pool *pool, size_t wanted)
 	if (pool->workers == NULL || pool->seats == NULL || pool->ropes == NULL ||
 	    pool->ears == NULL)
 		return -1;
-	for (size_t i = 0; i < WORKERS_MAX; i++)
+	for (size_t i = 0; i < POOL_SEATS; i++)
 		pool->seats[i] = (struct seat){.worker = -1, .successor = -1, .heir = -1};
+	for (size_t i = 0; i < pool->capacity; i++)
+		pool_vacate(pool, i);
+	return 0;
+}
+
+void pool_vacate(struct pool *pool, size_t slot)
+{
+	pool->workers[slot] = (struct worker_process){
+	    .pool = pool,
+	    .seat = -1,
+	    .channel = {.fd = -1, .ready = channel_ready},
+	    .retire_ends = CLOCK_NEVER,
+	};
+}
+
+int pool_open(struct pool *pool, size_t wanted)
+{
+	if (pool_make(pool, pool_capacity(wanted)) == -1)
+		return -1;
 	for (size_t i = 0; i < pool->capacity; i++) {
-		pool->workers[i] = (struct worker_process){
-		    .pool = pool,
-		    .seat = -1,
-		    .channel = {.fd = -1, .ready = channel_ready},
-		};
 		if (bell_open(&pool->ropes[i], &pool->ears[i]) == -1)
 			return -1;
 	}
@@ -78,6 +91,23 @@ int pool_open(struct pool *pool, size_t wanted)
 		return -1;
 	pool->wanted = wanted;
 	return fd_pipe(pool->drain);
+}
+
+int pool_forget(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		fd_close(&pool->workers[i].channel.fd);
+		pool_vacate(pool, i);
+		fd_close(&pool->ropes[i]);
+		fd_close(&pool->ears[i]);
+		if (bell_open(&pool->ropes[i], &pool->ears[i]) == -1)
+			return -1;
+	}
+	for (size_t i = 0; i < POOL_SEATS; i++)
+		pool->seats[i] = (struct seat){.worker = -1, .successor = -1, .heir = -1};
+	pool->living = pool->wanted = 0;
+	pool->rehearses = true;
+	return 0;
 }
 
 void pool_close(struct pool *pool)
@@ -338,6 +368,7 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	    .bells_count = pool->capacity,
 	    .listeners_max = pool->listeners->capacity,
 	    .waits = plan->renews,
+	    .rehearses = pool->rehearses,
 	    .log = plan->log,
 	};
 	struct handover_listener *listeners;
@@ -673,7 +704,7 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 /* An heir that is gone: its generation cannot be had. */
 static void heir_died(struct pool *pool, const struct worker_process *worker, int status)
 {
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
+	for (size_t i = 0; i < POOL_SEATS; i++) {
 		if (pool->seats[i].heir == (int)slot_of(pool, worker))
 			pool->seats[i].heir = -1;
 	}
@@ -745,8 +776,12 @@ void pool_reap(struct pool *pool, int64_t now)
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
 		struct worker_process *worker = find(pool, pid);
 
-		if (worker == NULL)
-			continue; /* an orphan that was given to us as process 1 */
+		if (worker == NULL) {
+			/* The owner's, or an orphan that was given to us as process 1. */
+			if (!WIFSTOPPED(status))
+				pool->other_ended(pool->owner, pid, status);
+			continue;
+		}
 		if (!WIFSTOPPED(status)) {
 			reaped(pool, worker, status, now);
 			continue;
@@ -872,7 +907,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 	}
 	if (pool->order >= ORDER_STOP)
 		return next;
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
+	for (size_t i = 0; i < POOL_SEATS; i++) {
 		struct seat *seat = &pool->seats[i];
 
 		if (i >= pool->wanted) {
@@ -905,19 +940,19 @@ size_t pool_generations(const struct pool *pool)
 	return count;
 }
 
-int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
+int pool_admits(
+    const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size)
 {
-	if (plan->wanted > pool_most(pool)) {
+	if (wanted > pool_most(pool)) {
 		snprintf(why, size,
 		    "%zu workers are more than were made room for at the start, which is %zu: that "
 		    "wants a restart",
-		    plan->wanted, pool_most(pool));
+		    wanted, pool_most(pool));
 		return -1;
 	}
 	/* Where their time is bounded, that bounds them. */
-	if ((pool_generations(pool) >= POOL_GENERATIONS_MAX &&
-		plan->config->retire_grace == DIRECTIVE_AUTO) ||
-	    pool->capacity - pool->living < plan->wanted) {
+	if ((pool_generations(pool) >= POOL_GENERATIONS_MAX && retire_grace == DIRECTIVE_AUTO) ||
+	    pool->capacity - pool->living < wanted) {
 		snprintf(why, size,
 		    "%zu workers of earlier generations are still finishing; retire-grace bounds "
 		    "how "
@@ -925,9 +960,18 @@ int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_
 		    pool->living > pool->wanted ? pool->living - pool->wanted : 0);
 		return -1;
 	}
+	return 0;
+}
+
+int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
+{
+	if (pool_admits(pool, plan->wanted, plan->config->retire_grace, why, size) == -1)
+		return -1;
 	pool->next = *plan;
 	pool->next.generation = ++pool->generations;
 	pool->next.renews = true;
+	if (pool->rehearses)
+		pool->next.wanted = 1; /* as good as all */
 	pool->renewal = RENEWAL_STARTING;
 	return 0;
 }
@@ -938,7 +982,7 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 	pool->wanted = pool->next.wanted;
 	pool->generation = pool->next.generation;
 	pool->renewal = RENEWAL_NONE;
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
+	for (size_t i = 0; i < POOL_SEATS; i++) {
 		struct seat *seat = &pool->seats[i];
 		struct worker_process *heir = NULL;
 
@@ -972,7 +1016,7 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 void pool_renew_abandon(struct pool *pool, int64_t now)
 {
 	pool->renewal = RENEWAL_NONE;
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
+	for (size_t i = 0; i < POOL_SEATS; i++) {
 		struct seat *seat = &pool->seats[i];
 
 		if (seat->heir >= 0 && pool->order < ORDER_STOP)
@@ -987,7 +1031,7 @@ void pool_renew_abandon(struct pool *pool, int64_t now)
 
 size_t pool_most(const struct pool *pool)
 {
-	return pool->capacity / 2 < WORKERS_MAX ? pool->capacity / 2 : WORKERS_MAX;
+	return pool->capacity / 2 < POOL_SEATS ? pool->capacity / 2 : POOL_SEATS;
 }
 
 bool pool_want(struct pool *pool, size_t wanted)

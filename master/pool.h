@@ -81,6 +81,7 @@ struct pool_plan {
 	bool renews; /* listeners have their next_service */
 };
 
+#define POOL_SEATS 256
 #define POOL_GENERATIONS_MAX 8 /* alive at a time, the newest included */
 
 enum renewal_state { RENEWAL_NONE, RENEWAL_STARTING, RENEWAL_READY, RENEWAL_FAILED };
@@ -104,6 +105,7 @@ struct pool {
 	struct listeners *listeners;
 	const struct privilege *privilege;
 	void (*detach)(void *owner); /* in a child: closes what is the owner's */
+	void (*other_ended)(void *owner, pid_t pid, int status); /* a child that is no worker has */
 	void *owner;
 
 	struct worker_process *workers;
@@ -123,6 +125,7 @@ struct pool {
 	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
 	bool fork_failing; /* the log knows */
+	bool rehearses; /* its workers are for a rehearsal, and serve nobody */
 	bool missed; /* a heart did not beat: somebody may have died unheard */
 	int64_t watched_at; /* when the hearts were last listened to */
 	struct pool_totals totals;
@@ -134,6 +137,15 @@ size_t pool_capacity(size_t wanted);
 /* Prepares a pool of wanted workers; forks none. Returns 0, or -1 with errno. The pool's first
  * seven members are set. */
 int pool_open(struct pool *pool, size_t wanted);
+
+/* The memory alone, for a pool that is made again as it was: no bell, no pipe, nobody. Returns as
+ * pool_open. pool_vacate makes a place nobody's. */
+int pool_make(struct pool *pool, size_t capacity);
+void pool_vacate(struct pool *pool, size_t slot);
+
+/* For a rehearsal: forgets all workers, who are somebody else's, and has bells of its own. Returns
+ * 0, or -1 with errno. */
+int pool_forget(struct pool *pool);
 
 /* Frees it. No worker lives any more. */
 void pool_close(struct pool *pool);
@@ -147,6 +159,11 @@ size_t pool_most(const struct pool *pool);
 
 /* How many generations have workers that live. */
 size_t pool_generations(const struct pool *pool);
+
+/* Whether a renewal by so many workers has room, with that retire-grace. Returns 0, or -1 with why.
+ */
+int pool_admits(
+    const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size);
 
 /*
  * Begins a renewal. plan's config, privilege, log and wanted are set and outlive it. Returns 0, or

@@ -185,11 +185,9 @@ static int prepare(
 	return 0;
 }
 
-static void join_holder(struct listener *listener, struct port_holder *holder)
+void ports_hold(struct listener *listener, struct port_holder *holder)
 {
 	listener->holder = holder;
-	if (holder == NULL)
-		return;
 	listener->next_lease = holder->leases;
 	listener->lease_link = &holder->leases;
 	if (holder->leases != NULL)
@@ -271,7 +269,8 @@ enum port_fault ports_open(struct ports *ports, const struct open_request *reque
 		listener->ttl_ends = now + request->ttl;
 		ports->next_ttl = clock_earlier(ports->next_ttl, listener->ttl_ends);
 	}
-	join_holder(listener, request->holder);
+	if (request->holder != NULL)
+		ports_hold(listener, request->holder);
 	log_opened(ports, listener);
 	*out = listener;
 	return PORT_OK;

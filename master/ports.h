@@ -153,6 +153,9 @@ int ports_cancel(struct ports *ports, struct listener *listener, int64_t now);
 /* Has a waiter told. The listener is closing. */
 void ports_wait(struct ports *ports, struct listener *listener, struct port_waiter *waiter);
 
+/* Has a port held by a holder, as `lease` does. Nobody holds it yet. */
+void ports_hold(struct listener *listener, struct port_holder *holder);
+
 /* A waiter, or the holder of leases, goes away. The leases of the holder close. */
 void ports_forget_waiter(struct port_waiter *waiter);
 void ports_holder_gone(

@@ -52,7 +52,15 @@ static void log_lines(struct log *log, const char *lines)
 static void fail(struct reload *reload, bool wrong, const char *lines, const char *why)
 {
 	const struct control_reload told = {.wrong = wrong, .lines = lines, .why = why};
+	struct reload_rehearsal *rehearsal = reload->rehearsal;
 
+	if (rehearsal != NULL) {
+		rehearsal->over = true;
+		rehearsal->wrong = wrong;
+		snprintf(rehearsal->why, sizeof rehearsal->why, "%s", why);
+		rehearsal->lines = strdup(lines);
+		return;
+	}
 	log_lines(reload->log, lines);
 	log_write(reload->log, LOG_ERROR, "reload: %s; going on as before", why);
 	control_reloaded(reload->control, reload->begun, &told);
@@ -273,6 +281,11 @@ int64_t reload_step(struct reload *reload, int64_t now)
 	}
 	if (reload->pool->renewal == RENEWAL_STARTING)
 		return CLOCK_NEVER;
+	if (reload->rehearsal != NULL && reload->pool->renewal == RENEWAL_READY) {
+		undo(reload, now);
+		reload->rehearsal->over = reload->rehearsal->good = true;
+		return now;
+	}
 	if (reload->pool->renewal == RENEWAL_READY &&
 	    listeners_start_planned(
 		reload->listeners, (int)reload->next->backlog, why, sizeof why) == 0) {

@@ -31,6 +31,14 @@
 
 enum reload_state { RELOAD_IDLE, RELOAD_STARTING };
 
+/* What a reload comes to that is only a rehearsal: where it would be put in force it is undone. */
+struct reload_rehearsal {
+	bool over, good;
+	bool wrong; /* the configuration is */
+	char why[768];
+	char *lines; /* owned; may be NULL */
+};
+
 struct reload {
 	/* Set by whoever makes it. */
 	/* Reads the configuration again. NULL with every error in d; a NULL load: there is none. */
@@ -43,6 +51,7 @@ struct reload {
 	struct pool *pool;
 	struct ports *ports;
 	struct control *control;
+	struct reload_rehearsal *rehearsal; /* NULL: it is none */
 
 	enum reload_state state;
 	unsigned asked, begun; /* numbers of reloads */

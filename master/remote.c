@@ -299,7 +299,8 @@ static void print_diagnostic(const struct reply *reply)
 	    reply->count > 1 ? reply_display(reply->words[1], text, sizeof text) : "");
 }
 
-int remote_run_reload(const struct command *command, const struct options *options)
+/* `reload` and `upgrade`: both are answered when new workers serve. */
+int remote_run_renewal(const struct command *command, const struct options *options)
 {
 	struct request request = {.length = 0};
 	struct client client = {.fd = -1};
@@ -309,7 +310,7 @@ int remote_run_reload(const struct command *command, const struct options *optio
 
 	if (status != STATUS_DONE)
 		return status;
-	request_word(&request, "reload");
+	request_word(&request, command->name);
 	if (request_end(&request) == -1 ||
 	    client_send(&client, &request, CLOCK_NEVER, why, sizeof why) == -1) {
 		client_close(&client);

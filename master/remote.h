@@ -16,7 +16,7 @@ int remote_run_open(const struct command *command, const struct options *options
 int remote_run_close(const struct command *command, const struct options *options);
 int remote_run_cancel(const struct command *command, const struct options *options);
 int remote_run_ping(const struct command *command, const struct options *options);
-int remote_run_reload(const struct command *command, const struct options *options);
+int remote_run_renewal(const struct command *command, const struct options *options);
 int remote_run_workers(const struct command *command, const struct options *options);
 int remote_run_stop(const struct command *command, const struct options *options);
 

@@ -5,6 +5,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -349,6 +350,11 @@ int worker_run(const struct handover *handover)
 	if (!worker.waiting)
 		atomic_store(&worker.self->state, SLOT_SERVING);
 	channel_send(handover->channel, CHANNEL_READY, 0);
+	if (handover->rehearses) {
+		/* A word of any kind, or the end of who rehearses. */
+		poll(&(struct pollfd){.fd = handover->channel, .events = POLLIN}, 1, -1);
+		return STATUS_DONE;
+	}
 	run(&worker);
 	access_log_flush_all(&worker);
 	/* Whether the master lives is no longer to be read off the phase: a cut hides it. */
