@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,44 +15,99 @@
 #include "descriptor.h"
 #include "system.h"
 
+void carry_wipe(char *bytes, size_t length)
+{
+	volatile char *at = bytes;
+
+	for (size_t i = 0; i < length; i++)
+		at[i] = 0;
+	free(bytes);
+}
+
 /* ---- leaving ---- */
 
-int carry_open(struct carry_out *out)
+/* Makes room for more bytes. Returns where they are to be written, or NULL. */
+static char *reserve(struct carry_out *out, size_t more)
 {
-	*out = (struct carry_out){.text = NULL};
-	out->text = open_memstream(&out->bytes, &out->length);
-	return out->text != NULL ? 0 : -1;
+	size_t room = out->room > 0 ? out->room : 4096;
+	char *bytes;
+
+	while (room - out->length < more)
+		room *= 2;
+	if (room > out->room) {
+		bytes = malloc(room);
+		if (bytes == NULL) {
+			out->failed = true;
+			return NULL;
+		}
+		if (out->length > 0)
+			memcpy(bytes, out->bytes, out->length);
+		carry_wipe(out->bytes, out->length);
+		out->bytes = bytes;
+		out->room = room;
+	}
+	return out->bytes + out->length;
+}
+
+static void append(struct carry_out *out, const char *text)
+{
+	size_t length = strlen(text);
+	char *at = reserve(out, length);
+
+	if (at == NULL)
+		return;
+	memcpy(at, text, length);
+	out->length += length;
+}
+
+void carry_open(struct carry_out *out)
+{
+	*out = (struct carry_out){.bytes = NULL};
 }
 
 void carry_release(struct carry_out *out)
 {
-	if (out->text != NULL)
-		fclose(out->text);
-	free(out->bytes);
+	carry_wipe(out->bytes, out->length);
 	free(out->fds);
-	*out = (struct carry_out){.text = NULL};
+	*out = (struct carry_out){.bytes = NULL};
 }
 
 void carry_line(struct carry_out *out, const char *kind)
 {
-	fprintf(out->text, "%s%s", ftell(out->text) > 0 ? "\n" : "", kind);
+	if (out->length > 0)
+		append(out, "\n");
+	append(out, kind);
+}
+
+static void append_name(struct carry_out *out, const char *name)
+{
+	append(out, " ");
+	append(out, name);
+	append(out, "=");
 }
 
 void carry_put_number(struct carry_out *out, const char *name, uint64_t number)
 {
-	fprintf(out->text, " %s=%" PRIu64, name, number);
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIu64, number);
+	append_name(out, name);
+	append(out, text);
 }
 
 void carry_put_bytes(struct carry_out *out, const char *name, const void *bytes, size_t length)
 {
 	static const char digits[] = "0123456789abcdef";
-	const unsigned char *at = bytes;
+	const unsigned char *from = bytes;
+	char *at;
 
-	fprintf(out->text, " %s=", name);
-	for (size_t i = 0; i < length; i++) {
-		putc(digits[at[i] >> 4], out->text);
-		putc(digits[at[i] & 15], out->text);
+	append_name(out, name);
+	at = reserve(out, 2 * length);
+	for (size_t i = 0; at != NULL && i < length; i++) {
+		*at++ = digits[from[i] >> 4];
+		*at++ = digits[from[i] & 15];
 	}
+	out->length += at != NULL ? 2 * length : 0;
 }
 
 void carry_put_fd(struct carry_out *out, const char *name, int fd)
@@ -121,7 +177,7 @@ int carry_finish(struct carry_out *out)
 	void *memory;
 	int fd;
 
-	if (out->failed || fflush(out->text) == EOF || ferror(out->text)) {
+	if (out->failed) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -164,13 +220,15 @@ int carry_read(struct carry_in *in, int fd)
 	}
 	munmap(memory, (size_t)info.st_size);
 	in->next = in->bytes;
+	in->length = in->bytes != NULL ? (size_t)info.st_size : 0;
 	return in->bytes != NULL ? 0 : -1;
 }
 
 void carry_close(struct carry_in *in)
 {
-	free(in->bytes);
-	*in = (struct carry_in){.bytes = NULL};
+	carry_wipe(in->bytes, in->length);
+	in->bytes = in->next = NULL;
+	in->length = in->count = 0;
 }
 
 int carry_wrong(struct carry_in *in, const char *format, ...)

@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 /* A member of a struct that is carried as it is. */
 struct carry_field {
@@ -36,19 +35,24 @@ struct carry_field {
 		NULL, CARRY_NUMBER, 0, 0                                                           \
 	}
 
+/* Frees what may have held a token, and leaves nothing of it in memory that workers are forked
+ * from.
+ */
+void carry_wipe(char *bytes, size_t length);
+
 /* ---- leaving ---- */
 
 struct carry_out {
-	FILE *text; /* of open_memstream */
-	char *bytes;
-	size_t length;
+	char *bytes; /* the text */
+	size_t length, room;
 	int *fds; /* every descriptor that was named */
 	size_t fds_count, fds_room;
 	bool failed; /* there was no memory */
 };
 
-/* Begins. Returns 0, or -1 with errno ENOMEM. */
-int carry_open(struct carry_out *out);
+/* Begins. What is released is wiped first, for tokens are among it, and workers are forked from
+ * this memory. */
+void carry_open(struct carry_out *out);
 void carry_release(struct carry_out *out);
 
 /* Begins a line, and adds to it. */
@@ -78,13 +82,15 @@ struct carry_value {
 
 struct carry_in {
 	char *bytes, *next; /* the text, and what is not read of it */
+	size_t length;
 	const char *kind; /* of the line */
 	struct carry_value values[CARRY_VALUES_MAX];
 	size_t count;
 	char why[256]; /* what is wrong, once something is; else empty */
 };
 
-/* Reads all that fd has, and closes it. Returns 0, or -1 with errno. */
+/* Reads all that fd has, and closes it. Returns 0, or -1 with errno. carry_close wipes it, and
+ * keeps why. */
 int carry_read(struct carry_in *in, int fd);
 void carry_close(struct carry_in *in);
 

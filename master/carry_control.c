@@ -194,7 +194,7 @@ static int resume_token(struct carry_in *in, struct control_endpoint *endpoint)
 	} else {
 		carry_wrong(in, "a token is malformed");
 	}
-	free(bytes);
+	carry_wipe(bytes, length);
 	return in->why[0] == '\0' ? 0 : -1;
 }
 

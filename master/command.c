@@ -501,8 +501,9 @@ static int run_stop(const struct command *command, const struct options *options
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
-	"HUP: reload; TTIN and\n"                                                                  \
-	"TTOU: one worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, "  \
+	"HUP: reload; USR2: upgrade;\n"                                                            \
+	"TTIN and TTOU: one worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 " \
+	"failed, "                                                                                 \
 	"2 usage or "                                                                              \
 	"configuration.\n"
 

@@ -633,6 +633,7 @@ static int resume_all(
     struct master *master, struct inheritance *inheritance, char *why, size_t size)
 {
 	struct config *config = master->reload.config;
+	int result;
 
 	umask((mode_t)config->umask);
 	if (listen_to_signals(master) == -1) {
@@ -655,10 +656,11 @@ static int resume_all(
 			return -1;
 	}
 	master->upgrade.parts.rehearses = inheritance->rehearses;
-	if (state_resume(&inheritance->in, &master->upgrade.parts) == 0)
-		return 0;
+	result = state_resume(&inheritance->in, &master->upgrade.parts);
 	snprintf(why, size, "%s", inheritance->in.why);
-	return -1;
+	/* Before any worker is forked: a token may be in it. */
+	carry_close(&inheritance->in);
+	return result;
 }
 
 /* Goes through all that a reload does before it is in force, with nothing that anybody else has. */

@@ -207,11 +207,12 @@ kill_until_back_off() {
 	kill -HUP "$server"
 	wait_until grep -q 'reloaded: ' "$log"
 	serves
-	for signal in USR1 USR2; do
-		kill "-$signal" "$server"
-		wait_until grep -q "$signal: " "$log"
-		serves
-	done
+	kill -USR1 "$server"
+	wait_until grep -q "USR1: " "$log"
+	serves
+	kill -USR2 "$server"
+	wait_until grep -q "upgraded: " "$log"
+	serves
 	finish_request
 	stop_server TERM
 	[ "$ended" -eq 0 ]

@@ -14,6 +14,7 @@ unit() {
 }
 
 @test "addresses" { unit address_test; }
+@test "what an upgrade carries over" { unit carry_test; }
 @test "clients of control" { unit client_test; }
 @test "configuration" { unit config_test; }
 @test "lines of the control protocol" { unit control_line_test; }
