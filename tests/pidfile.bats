@@ -286,3 +286,15 @@ fifty_decided() {
 	[[ "$output" == *"pid file $work/precious: there is something else in it; it is left alone"* ]]
 	[ "$(cat precious)" = precious ]
 }
+
+@test "the pid file is removed at the end also after reloads, when the configuration that named it is gone" {
+	printf 'workers 1; pid-file %s/pid; listen 127.0.0.1:0 -> echo;\n' "$work" >lastcall.conf
+	start run -c lastcall.conf
+	for ((i = 1; i <= 3; i++)); do
+		"$lastcall" reload
+	done
+	[ "$(cat pid)" = "$server" ]
+	stop_server
+	[ "$ended" -eq 0 ]
+	[ ! -e pid ]
+}
