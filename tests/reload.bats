@@ -814,3 +814,27 @@ kill_an_heir() {
 	is_sanitized || [ "$(($(awk '/VmRSS/ { print $2 }' "/proc/$server/status") - memory))" -lt 512 ]
 	worker_count_is 2
 }
+
+@test "no descriptor, process or memory is left by a great many reloads" {
+	local count=$((LASTCALL_RELOADS * 30)) resident
+	[ "$LASTCALL_RELOADS" -lt 100 ] || count=100000
+	configure "workers 1; log-level warn; $site listen 127.0.0.1:0 -> site;"
+	start run -c "$work/lastcall.conf"
+	for ((i = 0; i < 200; i++)); do
+		echo reload
+	done | "$tools/ctl" -t 60000 "$LASTCALL_CONTROL" pump >answers
+	wait_until worker_count_is 1
+	descriptors_before=$(descriptors) resident=$(resident_of "$server")
+	{ yes reload || :; } | head -n "$count" | timeout 3600 "$tools/ctl" -t 60000 "$LASTCALL_CONTROL" pump >answers
+	[ "$(grep -c '^ok generation=' answers)" -eq "$count" ]
+	wait_until worker_count_is 1
+	wait_until descriptors_are "$descriptors_before"
+	[ "$(pgrep -c -P "$server")" -eq 1 ]
+	is_sanitized || [ "$(($(resident_of "$server") - resident))" -le 64 ]
+	get
+}
+
+# Kilobytes of memory.
+resident_of() {
+	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status"
+}
