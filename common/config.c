@@ -79,6 +79,10 @@ void config_free(struct config *config)
 		next = l->next;
 		free(l);
 	}
+	for (struct listen_block *b = config->blocks, *next; b != NULL; b = next) {
+		next = b->next;
+		listen_block_free(b);
+	}
 	for (struct control_config *c = config->controls, *next; c != NULL; c = next) {
 		next = c->next;
 		config_free_control(c);
@@ -120,6 +124,19 @@ const struct config_setting *config_setting_find(
 	while (s != NULL && (s->base != base || (directive != NULL && s->directive != directive)))
 		s = s->next;
 	return s;
+}
+
+const struct position *setting_word(const struct config *config, const struct directive *row,
+    const void *base, size_t i, const struct position *otherwise)
+{
+	const struct config_setting *s = config_setting_find(config, row, base);
+
+	for (; s != NULL && i > 0; i--) {
+		s = s->next;
+		if (s == NULL || s->directive != row || s->base != base)
+			return otherwise;
+	}
+	return s != NULL ? &s->at : otherwise;
 }
 
 int setting_add(struct config *config, const struct directive *directive, const void *base,

@@ -67,6 +67,7 @@ struct slot {
 	_Atomic uint64_t
 	    broken; /* connections cut for a deadline of theirs, or a file that changed */
 	_Atomic uint64_t log_dropped;
+	_Atomic uint64_t turned_away; /* connections without the PROXY header that they owe */
 	/* Since the drain began. */
 	_Atomic uint64_t answered; /* connections that ended in order */
 	_Atomic uint64_t queued; /* of those, accepted after the flag was set */

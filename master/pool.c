@@ -133,6 +133,19 @@ static int place_of(const struct config *config, const struct service_config *se
 	return -1;
 }
 
+/* What a worker is told of a block of the configuration. */
+static uint32_t number_of(const struct config *config, const struct listen_block *block)
+{
+	uint32_t number = 1;
+
+	if (block == NULL)
+		return 0;
+	for (const struct listen_block *at = config->blocks; at != NULL && at != block;
+	     at = at->next)
+		number++;
+	return number;
+}
+
 static uint32_t place_of_kind(const struct service_kind *kind)
 {
 	uint32_t place = 0;
@@ -164,6 +177,7 @@ static int describe(
 	    .ours = listener->ours,
 	    .in_place = place < 0,
 	    .service = place < 0 ? place_of_kind(service->kind) : (uint32_t)place,
+	    .block = number_of(pool->config, listener->block),
 	};
 	if (place >= 0)
 		return 0;
@@ -299,6 +313,8 @@ static size_t hand_over(
 		    .service = plan->renews && listener->next_service != NULL
 			? listener->next_service
 			: listener->service,
+		    .block = plan->renews && listener->next_service != NULL ? listener->next_block
+									    : listener->block,
 		};
 	}
 	return count;
@@ -617,6 +633,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
 	totals->refused += at_most(slot_read(&numbers->refused), slot_read(&numbers->pauses));
+	totals->turned_away += at_most(slot_read(&numbers->turned_away), accepted);
 	totals->queued += at_most(slot_read(&numbers->queued), accepted);
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);

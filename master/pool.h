@@ -93,6 +93,7 @@ struct pool_totals {
 	uint64_t
 	    lost; /* connections that died with their worker, or by a deadline, before a stop */
 	uint64_t refused; /* connections that no worker had a descriptor for */
+	uint64_t turned_away; /* connections without the PROXY header that they owed */
 	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 

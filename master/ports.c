@@ -634,10 +634,12 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 			count.kept += ours && open && next != listener->service;
 			count.missed += ours && !open;
 			listener->service = next;
+			listener->block = listener->next_block;
 			if (listener->next_asked != NULL)
 				snprintf(listener->asked, sizeof listener->asked, "%s",
 				    listener->next_asked);
 			listener->next_asked = NULL;
+			listener->next_block = NULL;
 		} else if (listener->origin != ORIGIN_CONFIGURATION) {
 			continue;
 		} else if (listener->state == LISTENER_OPEN) {

@@ -23,6 +23,7 @@ unit() {
 @test "networks and ranges of ports" { unit network_test; }
 @test "paths" { unit path_test; }
 @test "policies of control endpoints" { unit policy_test; }
+@test "headers of the PROXY protocol" { unit proxy_header_test; }
 @test "request heads" { unit request_test; }
 
 @test "no unit test is left out of this file" {

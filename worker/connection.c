@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "descriptor.h"
+#include "proxied.h"
 #include "service.h"
 #include "worker.h"
 
@@ -110,7 +111,10 @@ void connection_start(
 	slot_add(&acceptor->tally->open, 1);
 	slot_add(&acceptor->tally->accepted, 1);
 	acceptor->connections++;
-	c->service->open(c);
+	if (proxied_is(&acceptor->from))
+		proxied_open(c);
+	else
+		c->service->open(c);
 }
 
 enum transfer connection_read(struct connection *c, bool *drained)

@@ -65,6 +65,12 @@ struct acceptor {
 
 struct access_log;
 
+/* What the log was not told yet of connections that were turned away (proxied.h). */
+struct turned_away {
+	int64_t not_before; /* ms: of the next line */
+	uint64_t unsaid;
+};
+
 struct worker {
 	const struct handover *from;
 	const struct config *config;
@@ -102,6 +108,7 @@ struct worker {
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
+	struct turned_away turned_away;
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
