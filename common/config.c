@@ -31,6 +31,7 @@ const struct directive config_directives[] = {
     {"core-limit", DIRECTIVE_SIZE, FIELD(core_limit), 0, DIRECTIVE_NO_LIMIT, "unlimited", NULL,
 	"0"},
     {"grace", DIRECTIVE_DURATION, FIELD(grace), 0, DAY, NULL, NULL, "30s"},
+    {"drain-delay", DIRECTIVE_DURATION, FIELD(drain_delay), 0, 3600 * SECOND, NULL, NULL, "0"},
     {"settle", DIRECTIVE_DURATION, FIELD(settle), 0, 60 * SECOND, NULL, NULL, "5s"},
     {"retire-grace", DIRECTIVE_DURATION, FIELD(retire_grace), 0, 365 * DAY, "unlimited", NULL,
 	"unlimited"},

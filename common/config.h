@@ -104,6 +104,7 @@ struct config {
 	int64_t umask; /* 0022 */
 	int64_t core_limit; /* bytes, 0; DIRECTIVE_AUTO: unlimited */
 	int64_t grace; /* ms a stop may take, 30s */
+	int64_t drain_delay; /* ms from TERM until listeners close: health answers 503; 0 */
 	int64_t settle; /* ms that unfinished handshakes are waited for, 5s */
 	int64_t retire_grace; /* ms that a worker which was replaced may take; DIRECTIVE_AUTO:
 			       * unlimited */

@@ -36,6 +36,8 @@ enum slot_state {
  */
 enum order {
 	ORDER_NONE, /* nothing was said: the master has died */
+	ORDER_DELAY, /* a stop will be ordered: serve as before, and say so where health is asked
+		      * for; with the end of the pipe, as none */
 	ORDER_STOP, /* they are closing: accept until they are released */
 	ORDER_CUT, /* end now: cut what is open, and count it */
 };

@@ -521,7 +521,7 @@ static void request_reload(struct control_client *client, const struct request *
 		    client, "denied", "reload is for the daemon's own user and root", request->now);
 		return;
 	}
-	if (control->ports->stopping) {
+	if (control->ports->no_more) {
 		client_error(client, "stopping", "the server is stopping");
 		return;
 	}

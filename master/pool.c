@@ -1021,6 +1021,12 @@ static void give_order(struct pool *pool, enum order order)
 	atomic_store(pool->scoreboard->order, (uint32_t)order);
 }
 
+void pool_order_delay(struct pool *pool)
+{
+	if (pool->order < ORDER_DELAY)
+		give_order(pool, ORDER_DELAY);
+}
+
 void pool_order_stop(struct pool *pool)
 {
 	if (pool->order < ORDER_STOP)

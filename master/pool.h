@@ -163,6 +163,9 @@ void pool_renew_commit(struct pool *pool, int64_t now);
  * that. */
 void pool_renew_abandon(struct pool *pool, int64_t now);
 
+/* A stop is about to be ordered: the workers serve on, and say so to who asks for their health. */
+void pool_order_delay(struct pool *pool);
+
 /*
  * Begins the drain: every worker finishes what it has. Nobody new is started but by
  * pool_start_drainer. pool_order_stop only says so, for whoever looks; it comes before the flags of

@@ -131,7 +131,7 @@ static enum port_fault admit(
 {
 	size_t closing = 0;
 
-	if (ports->stopping) {
+	if (ports->no_more) {
 		snprintf(why, size, "the server is stopping");
 		return PORT_STOPPING;
 	}
@@ -663,7 +663,7 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 
 void ports_stop(struct ports *ports, int64_t now)
 {
-	ports->stopping = true;
+	ports->no_more = ports->stopping = true;
 	for (size_t i = 0; i < ports->listeners->count; i++) {
 		struct listener *listener = &ports->listeners->all[i];
 

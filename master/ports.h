@@ -125,7 +125,8 @@ struct ports {
 	int64_t finish_at; /* ms: when the next look at these is due */
 	int64_t next_ttl; /* ms: when the first ttl ends, or before */
 	struct gate_census census;
-	bool stopping;
+	bool no_more; /* a stop was ordered: none is opened any more, */
+	bool stopping; /* and those that are open close */
 };
 
 /*

@@ -136,8 +136,8 @@ turned_away_is() {
 	run -0 "$tools/talk" -q -c 10 -n 20 "$address" read
 	turned_away_is 202
 	# One for each worker at the most.
-	lines=$(grep -c 'turned away: "from" does not name it' "$log")
-	[ "$lines" -ge 1 ] && [ "$lines" -le 2 ]
+	said=$(grep -c 'turned away: "from" does not name it' "$log")
+	[ "$said" -ge 1 ] && [ "$said" -le 2 ]
 	[ ! -s access ]
 	stop_server
 	[ "$ended" -eq 0 ]

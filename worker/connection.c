@@ -251,6 +251,11 @@ void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 
 bool connection_draining(const struct connection *c)
 {
-	return c->worker->phase != PHASE_SERVING ||
-	    (closing_word(c->acceptor->word) & WORD_CLOSING) != 0;
+	return c->worker->phase != PHASE_SERVING || !connection_port_stays(c);
+}
+
+bool connection_port_stays(const struct connection *c)
+{
+	return !worker_is_leaving(c->worker) &&
+	    (closing_word(c->acceptor->word) & WORD_CLOSING) == 0;
 }

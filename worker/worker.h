@@ -117,6 +117,9 @@ struct worker {
 /* Whether the server was told to stop, even if this worker has not turned to it yet. */
 bool worker_hears_last_call(const struct worker *worker);
 
+/* Whether the server stops or is about to: no load balancer should send it anybody new. */
+bool worker_is_leaving(const struct worker *worker);
+
 /* Counts an answer begun; it may be the one after which this worker would be replaced. */
 void worker_count_request(struct worker *worker);
 

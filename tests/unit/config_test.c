@@ -231,6 +231,7 @@ static const struct bad bads[] = {
     {"listen 80 -> ecoh { proxy-protocol on; from *; }",
 	"1:14: error: unknown service \"ecoh\"; did you mean \"echo\"?\n"},
     {"proxy-protocol on;", "1:1: error: \"proxy-protocol\" belongs in the block of a listen\n"},
+    {"drain-delay 2h;", "1:13: error: 2h is out of range; drain-delay takes 0 to 1h\n"},
     {"listen 80 99999 x -> echo;",
 	"1:11: error: address \"99999\": the port is above 65535\n"
 	"1:17: error: address \"x\": a port is missing, as in localhost:8080\n"},
