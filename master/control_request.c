@@ -476,6 +476,11 @@ static void request_cancel(struct control_client *client, const struct request *
 		return;
 	}
 	if (ports_cancel(ports, listener, request->now) == -1) {
+		if (errno != EALREADY && errno != EOPNOTSUPP) {
+			client_error(client, "failed", "the gate of %.280s cannot be undone: %s",
+			    listener->text, strerror(errno));
+			return;
+		}
 		client_error(client, "not-closing", "%.280s %s", listener->text,
 		    listener->state == LISTENER_OPEN          ? "is open"
 			: listener->state != LISTENER_CLOSING ? "was released already"

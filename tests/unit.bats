@@ -15,6 +15,7 @@ unit() {
 
 @test "addresses" { unit address_test; }
 @test "clients of control" { unit client_test; }
+@test "closing, and taking it back" { unit closing_test; }
 @test "configuration" { unit config_test; }
 @test "lines of the control protocol" { unit control_line_test; }
 @test "corpora of the fuzzers" { unit corpus_test; }
