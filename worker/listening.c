@@ -97,6 +97,9 @@ void listening_begin(struct worker *worker, const struct channel_message *messag
 	listener.service = listener.own ? make_service(message, why, sizeof why)
 					: configured(worker->config, message->listen.service);
 	listener.block = block_of(worker->config, message->listen.block);
+	/* Without its block it would believe whoever comes. */
+	if (listener.block == NULL && message->listen.block > 0)
+		listener.service = NULL;
 	if (message->index >= SCOREBOARD_LISTENERS || listener.service == NULL) {
 		refuse(worker, message, why);
 		return;
