@@ -41,6 +41,7 @@ struct channel_listen {
 	uint32_t in_place; /* 0: service is one of the configuration, by its place in the list */
 	uint32_t
 	    service; /* else its kind's place in service_kinds, made of words and descriptors */
+	uint32_t block; /* 0: none, else 1 + its place in the configuration's list */
 	uint32_t words_size; /* of words, each with its NUL */
 };
 

@@ -31,6 +31,7 @@ const struct directive config_directives[] = {
     {"core-limit", DIRECTIVE_SIZE, FIELD(core_limit), 0, DIRECTIVE_NO_LIMIT, "unlimited", NULL,
 	"0"},
     {"grace", DIRECTIVE_DURATION, FIELD(grace), 0, DAY, NULL, NULL, "30s"},
+    {"drain-delay", DIRECTIVE_DURATION, FIELD(drain_delay), 0, 3600 * SECOND, NULL, NULL, "0"},
     {"settle", DIRECTIVE_DURATION, FIELD(settle), 0, 60 * SECOND, NULL, NULL, "5s"},
     {"retire-grace", DIRECTIVE_DURATION, FIELD(retire_grace), 0, 365 * DAY, "unlimited", NULL,
 	"unlimited"},
@@ -79,6 +80,10 @@ void config_free(struct config *config)
 		next = l->next;
 		free(l);
 	}
+	for (struct listen_block *b = config->blocks, *next; b != NULL; b = next) {
+		next = b->next;
+		listen_block_free(b);
+	}
 	for (struct control_config *c = config->controls, *next; c != NULL; c = next) {
 		next = c->next;
 		config_free_control(c);
@@ -120,6 +125,19 @@ const struct config_setting *config_setting_find(
 	while (s != NULL && (s->base != base || (directive != NULL && s->directive != directive)))
 		s = s->next;
 	return s;
+}
+
+const struct position *setting_word(const struct config *config, const struct directive *row,
+    const void *base, size_t i, const struct position *otherwise)
+{
+	const struct config_setting *s = config_setting_find(config, row, base);
+
+	for (; s != NULL && i > 0; i--) {
+		s = s->next;
+		if (s == NULL || s->directive != row || s->base != base)
+			return otherwise;
+	}
+	return s != NULL ? &s->at : otherwise;
 }
 
 int setting_add(struct config *config, const struct directive *directive, const void *base,

@@ -48,10 +48,26 @@ struct service_config {
 	struct service_config *next;
 };
 
+struct network;
+
+/* The block of a `listen … { … }`, which all its addresses share. */
+struct listen_block {
+	/* Written by its directives. */
+	bool proxy_protocol; /* each connection begins with a PROXY header */
+	char **from; /* the networks of those that may send one; NULL: none was named */
+	int64_t proxy_timeout; /* ms that it may take, 5s; at least 3s */
+	/* from, as it was read; owned. */
+	struct network *networks;
+	size_t networks_count;
+	struct position at;
+	struct listen_block *next;
+};
+
 /* One address of a `listen ADDR… -> SERVICE`. */
 struct listen_config {
 	struct address address;
 	struct service_config *service;
+	const struct listen_block *block; /* the configuration's; NULL: it has none */
 	struct position at;
 	struct listen_config *next;
 };
@@ -88,6 +104,7 @@ struct config {
 	int64_t umask; /* 0022 */
 	int64_t core_limit; /* bytes, 0; DIRECTIVE_AUTO: unlimited */
 	int64_t grace; /* ms a stop may take, 30s */
+	int64_t drain_delay; /* ms from TERM until listeners close: health answers 503; 0 */
 	int64_t settle; /* ms that unfinished handshakes are waited for, 5s */
 	int64_t retire_grace; /* ms that a worker which was replaced may take; DIRECTIVE_AUTO:
 			       * unlimited */
@@ -105,6 +122,7 @@ struct config {
 	bool control_off; /* `control off;`: not even the default one */
 	struct service_config *services; /* in the order of the file */
 	struct listen_config *listeners; /* in the order of the file, then of the command line */
+	struct listen_block *blocks; /* those that listeners have, in the order of the file */
 	struct config_source *sources; /* files read, owned; positions point into them */
 	struct config_setting *settings; /* the newest first */
 	struct config *older; /* for whoever keeps more than one; not owned */
@@ -118,6 +136,9 @@ extern const struct directive config_directives[];
 
 /* Those of a control block, into struct control_config. */
 extern const struct directive control_directives[];
+
+/* Those of the block of a listen, into struct listen_block. */
+extern const struct directive listen_directives[];
 
 /* An empty configuration with every default set. Returns NULL with errno ENOMEM. */
 struct config *config_new(void);

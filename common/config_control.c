@@ -126,14 +126,7 @@ const char *config_default_control(char *out, size_t size)
 static const struct position *word_at(const struct config *config, const struct directive *row,
     const struct control_config *control, size_t i)
 {
-	const struct config_setting *s = config_setting_find(config, row, control);
-
-	for (; s != NULL && i > 0; i--) {
-		s = s->next;
-		if (s == NULL || s->directive != row || s->base != control)
-			return &control->at;
-	}
-	return s != NULL ? &s->at : &control->at;
+	return setting_word(config, row, control, i, &control->at);
 }
 
 static void check_ports(struct parser *p, const struct control_config *control)

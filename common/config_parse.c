@@ -60,6 +60,8 @@ static bool is_in_block(const struct statement *s, const struct keyword *keyword
 	} else if (keyword != NULL && keyword->parse == parse_control && s->count == 2) {
 		/* `group` stands at the top level too, and means that here. */
 		table = directive_find(config_directives, word) == NULL ? control_directives : NULL;
+	} else if (keyword != NULL && keyword->parse == parse_listen && s->count >= 4) {
+		table = listen_directives; /* which it can have after "listen ADDR -> SERVICE" */
 	}
 	return directive_find(table, word) != NULL;
 }
@@ -78,10 +80,11 @@ static enum statement_break judge(const void *context, const struct statement *s
 	    : row != NULL && row->type != DIRECTIVE_WORDS ? 2
 							  : SIZE_MAX;
 	bool begins = keyword_find(word) != NULL || directive_find(scope->table, word) != NULL;
+	bool in_block = is_in_block(s, keyword, word);
 
-	if (s->count < full && !begins)
+	if (s->count < full && !begins && !in_block)
 		return STATEMENT_GOES_ON;
-	return is_in_block(s, keyword, word) ? STATEMENT_BLOCK_OPEN : STATEMENT_BREAKS;
+	return in_block ? STATEMENT_BLOCK_OPEN : STATEMENT_BREAKS;
 }
 
 void parser_skip_block(struct parser *p, const struct statement *s)
@@ -135,6 +138,8 @@ static void unknown_directive(
 		    p->config, p->d, at, "\"%s\" belongs in a service of kind %s", name, kinds);
 	else if (directive_find(control_directives, name) != NULL)
 		config_error(p->config, p->d, at, "\"%s\" belongs in the block of a control", name);
+	else if (directive_find(listen_directives, name) != NULL)
+		config_error(p->config, p->d, at, "\"%s\" belongs in the block of a listen", name);
 	else if ((near = nearest_in(scope, name)) != NULL)
 		config_error(p->config, p->d, at,
 		    "unknown directive \"%.100s\"; did you mean \"%s\"?", name, near);

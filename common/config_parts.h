@@ -16,6 +16,10 @@
 int setting_add(struct config *config, const struct directive *directive, const void *base,
     const struct position *at);
 
+/* Where word number i of a directive was written, or otherwise if it was not. */
+const struct position *setting_word(const struct config *config, const struct directive *row,
+    const void *base, size_t i, const struct position *otherwise);
+
 /* A service with its kind's defaults, not part of a configuration yet. NULL with errno ENOMEM. */
 struct service_config *service_new(
     const char *name, const struct service_kind *kind, const struct position *at);
@@ -83,7 +87,7 @@ struct parser {
 struct scope {
 	const struct directive *table;
 	void *base;
-	const char *block; /* "service", "control"; NULL: the top level */
+	const char *block; /* "service", "control", "listen"; NULL: the top level */
 };
 
 /* Reads the statements of a block to its end; open is its brace, NULL for a file. */
@@ -92,8 +96,14 @@ void parser_block(struct parser *p, const struct scope *scope, const struct posi
 /* Goes over the block, if any, of a statement that should have none or was not understood. */
 void parser_skip_block(struct parser *p, const struct statement *s);
 
-/* `listen ADDR… -> SERVICE [ARG…];`: adds the listeners and leaves a reference to their service. */
+/*
+ * `listen ADDR… -> SERVICE [ARG…];` or the same with a block: adds the listeners and leaves a
+ * reference to their service.
+ */
 void parse_listen(struct parser *p, struct statement *s);
+
+/* Frees the block of a listen. */
+void listen_block_free(struct listen_block *block);
 
 /* `control ADDR { … }`, `control ADDR;`, `control off;`. */
 void parse_control(struct parser *p, struct statement *s);

@@ -127,10 +127,26 @@ enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 	return v4 == 0 || v6 == 0 ? GATE_MINTTL : GATE_NONE;
 }
 
+/*
+ * Sets a minimum back to none. Returns 0, also where the socket knows no such minimum, or -1 with
+ * errno: it is still there.
+ */
+static int clear_minimum(int listener, int level, int name)
+{
+	int value = 0, error;
+	socklen_t length = sizeof value;
+
+	if (set_int(listener, level, name, 0) == 0)
+		return 0;
+	error = errno;
+	if (getsockopt(listener, level, name, &value, &length) == -1 || value == 0)
+		return 0;
+	errno = error;
+	return -1;
+}
+
 int gate_clear(int listener, enum gate_way way, int backlog)
 {
-	int v4, v6;
-
 	(void)backlog;
 	switch (way) {
 	case GATE_NONE:
@@ -138,9 +154,10 @@ int gate_clear(int listener, enum gate_way way, int backlog)
 	case GATE_FILTER:
 		return set_int(listener, SOL_SOCKET, SO_DETACH_FILTER, 0);
 	case GATE_MINTTL:
-		v4 = set_int(listener, IPPROTO_IP, IP_MINTTL, 0);
-		v6 = set_int(listener, IPPROTO_IPV6, MIN_HOP_COUNT, 0);
-		return v4 == 0 || v6 == 0 ? 0 : -1;
+		/* Both: half a gate on a dual-stack socket would shut out half of the clients. */
+		if (clear_minimum(listener, IPPROTO_IP, IP_MINTTL) == -1)
+			return -1;
+		return clear_minimum(listener, IPPROTO_IPV6, MIN_HOP_COUNT);
 	default:
 		errno = EOPNOTSUPP;
 		return -1;

@@ -31,6 +31,37 @@ static bool set_minimum(int fd, int ttl)
 	return set;
 }
 
+/* Sets one back to none. Returns 0, also where the socket knows no such minimum, or -1 with errno.
+ */
+static inline int clear_minimum(int fd, int level, int name)
+{
+	int value = 0, error;
+	socklen_t length = sizeof value;
+
+	if (setsockopt(fd, level, name, &value, sizeof value) == 0)
+		return 0;
+	error = errno;
+	if (getsockopt(fd, level, name, &value, &length) == -1 || value == 0)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+/* Both: half a gate on a dual-stack socket would shut out half of the clients. */
+static int clear_minimums(int fd)
+{
+#ifdef IP_MINTTL
+	if (clear_minimum(fd, IPPROTO_IP, IP_MINTTL) == -1)
+		return -1;
+#endif
+#ifdef IPV6_MINHOPCOUNT
+	if (clear_minimum(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT) == -1)
+		return -1;
+#endif
+	(void)fd;
+	return 0;
+}
+
 enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 {
 	(void)filter;
@@ -47,7 +78,7 @@ int gate_clear(int listener, enum gate_way way, int backlog)
 	case GATE_NONE:
 		return 0;
 	case GATE_MINTTL:
-		return set_minimum(listener, 0) ? 0 : -1;
+		return clear_minimums(listener);
 	case GATE_BACKLOG:
 		return listen(listener, backlog);
 	default:

@@ -66,6 +66,7 @@ struct handover_listener {
 	int kind; /* enum listener_kind */
 	bool own; /* the service is this listener's alone: started with it, and freed with it */
 	struct service_config *service;
+	const struct listen_block *block; /* of its `listen`, or NULL */
 };
 
 /* What a worker is born with. It owns its copy of every descriptor here. */

@@ -36,6 +36,8 @@ enum slot_state {
  */
 enum order {
 	ORDER_NONE, /* nothing was said: the master has died */
+	ORDER_DELAY, /* a stop will be ordered: serve as before, and say so where health is asked
+		      * for; with the end of the pipe, as none */
 	ORDER_STOP, /* they are closing: accept until they are released */
 	ORDER_CUT, /* end now: cut what is open, and count it */
 };
@@ -67,6 +69,7 @@ struct slot {
 	_Atomic uint64_t
 	    broken; /* connections cut for a deadline of theirs, or a file that changed */
 	_Atomic uint64_t log_dropped;
+	_Atomic uint64_t turned_away; /* connections without the PROXY header that they owe */
 	/* Since the drain began. */
 	_Atomic uint64_t answered; /* connections that ended in order */
 	_Atomic uint64_t queued; /* of those, accepted after the flag was set */

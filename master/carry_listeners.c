@@ -150,6 +150,40 @@ static int resume_own(struct carry_in *in, struct service_config **service)
 	return carry_wrong(in, "what the service \"%s\" has open is not what it wants", kind->name);
 }
 
+/* ---- blocks ---- */
+
+/* The block of a listener, by its place in the configuration that has its service; 0: none. */
+static uint64_t block_number(const struct parts *parts, const struct listener *listener)
+{
+	const struct config *config = config_having(parts, listener->service);
+	uint64_t number = 1;
+
+	if (listener->block == NULL || config == NULL)
+		return 0;
+	for (const struct listen_block *at = config->blocks; at != NULL && at != listener->block;
+	     at = at->next)
+		number++;
+	return number;
+}
+
+static int resume_block(struct carry_in *in, const struct parts *parts, struct listener *listener)
+{
+	const struct config *config = config_having(parts, listener->service);
+	const struct listen_block *block = config != NULL ? config->blocks : NULL;
+	uint64_t number = 0;
+
+	if (carry_get_number(in, "block", UINT64_MAX, &number) == -1)
+		return -1;
+	while (block != NULL && number > 1) {
+		block = block->next;
+		number--;
+	}
+	if (number > 0 && block == NULL)
+		return carry_wrong(in, "the listener %.100s lost its block", listener->text);
+	listener->block = number > 0 ? block : NULL;
+	return 0;
+}
+
 /* ---- leaving ---- */
 
 static void leave_one(
@@ -163,6 +197,7 @@ static void leave_one(
 	carry_put_number(out, "index", listener->index);
 	carry_put(out, listener_fields, listener);
 	carry_put_number(out, "counted", counted);
+	carry_put_number(out, "block", block_number(parts, listener));
 	if (listener->service_is_ours)
 		leave_own(out, listener->service);
 	else
@@ -241,7 +276,8 @@ int listener_resume(struct carry_in *in, const struct parts *parts)
 	if (listener->state != LISTENER_VACANT || !makes_sense(&read) || !is_its_socket(&read))
 		return carry_wrong(in, "the listener %.100s makes no sense", read.text);
 	if ((read.service_is_ours ? resume_own(in, &read.service)
-				  : service_resume(in, parts, &read.service)) == -1)
+				  : service_resume(in, parts, &read.service)) == -1 ||
+	    resume_block(in, parts, &read) == -1)
 		return -1;
 	read.index = (unsigned)place;
 	read.counted = counted;

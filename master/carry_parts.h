@@ -18,6 +18,9 @@ void service_leave(
     struct carry_out *out, const struct parts *parts, const struct service_config *service);
 int service_resume(struct carry_in *in, const struct parts *parts, struct service_config **service);
 
+/* The configuration that has a service, or NULL. */
+const struct config *config_having(const struct parts *parts, const struct service_config *service);
+
 /* The configuration of that number, or NULL. */
 const struct config *config_numbered(const struct parts *parts, uint64_t number);
 

@@ -26,6 +26,7 @@ static const struct carry_field pool_fields[] = {
     OF_POOL(CARRY_NUMBER, totals.requests),
     OF_POOL(CARRY_NUMBER, totals.lost),
     OF_POOL(CARRY_NUMBER, totals.refused),
+    OF_POOL(CARRY_NUMBER, totals.turned_away),
     CARRY_END,
 };
 

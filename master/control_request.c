@@ -478,6 +478,11 @@ static void request_cancel(struct control_client *client, const struct request *
 		return;
 	}
 	if (ports_cancel(ports, listener, request->now) == -1) {
+		if (errno != EALREADY && errno != EOPNOTSUPP) {
+			client_error(client, "failed", "the gate of %.280s cannot be undone: %s",
+			    listener->text, strerror(errno));
+			return;
+		}
 		client_error(client, "not-closing", "%.280s %s", listener->text,
 		    listener->state == LISTENER_OPEN          ? "is open"
 			: listener->state != LISTENER_CLOSING ? "was released already"
@@ -523,7 +528,7 @@ static void request_reload(struct control_client *client, const struct request *
 		    client, "denied", "reload is for the daemon's own user and root", request->now);
 		return;
 	}
-	if (control->ports->stopping) {
+	if (control->ports->no_more) {
 		client_error(client, "stopping", "the server is stopping");
 		return;
 	}
@@ -541,7 +546,7 @@ static void request_upgrade(struct control_client *client, const struct request 
 		    request->now);
 		return;
 	}
-	if (control->ports->stopping) {
+	if (control->ports->no_more) {
 		client_error(client, "stopping", "the server is stopping");
 		return;
 	}

@@ -27,7 +27,7 @@ static void put_number(struct line_out *line, const char *key, bool known, int64
 /* ---- the server ---- */
 
 struct sums {
-	uint64_t connections, accepted, requests;
+	uint64_t connections, accepted, requests, turned_away;
 	int64_t leases;
 };
 
@@ -39,6 +39,7 @@ static void sum_up(const struct control *control, struct sums *sums)
 	*sums = (struct sums){
 	    .accepted = pool->totals.accepted,
 	    .requests = pool->totals.requests,
+	    .turned_away = pool->totals.turned_away,
 	};
 	for (size_t i = 0; i < pool->capacity; i++) {
 		const struct slot *slot = &pool->scoreboard->slots[i];
@@ -48,6 +49,7 @@ static void sum_up(const struct control *control, struct sums *sums)
 		sums->connections += atomic_load_explicit(&slot->connections, memory_order_relaxed);
 		sums->accepted += slot_read(&slot->accepted);
 		sums->requests += slot_read(&slot->requests);
+		sums->turned_away += slot_read(&slot->turned_away);
 	}
 	for (size_t i = 0; i < listeners->count; i++)
 		if (listeners->all[i].state == LISTENER_OPEN &&
@@ -79,6 +81,7 @@ static void report_server(const struct control *control, struct line_out *line, 
 	line_put_number(line, "watchdog-kills=", (int64_t)pool->totals.watchdog_kills);
 	line_put_number(line, "lost=", (int64_t)pool->totals.lost);
 	line_put_number(line, "refused=", (int64_t)control->refused);
+	line_put_number(line, "turned-away=", (int64_t)sums.turned_away);
 	line_put_word(line, "loop=", loop_name);
 	line_put_word(line, "system=", system_name);
 }
@@ -123,6 +126,8 @@ static void report_listener(const struct control *control, const struct listener
 	line_put_number(line, "left=", (int64_t)tally.left);
 	line_put_number(line, "cut=", (int64_t)tally.cut);
 	line_put_number(line, "age-ms=", now - listener->opened);
+	line_put_word(line, "proxy-protocol=",
+	    listener->block != NULL && listener->block->proxy_protocol ? "on" : "off");
 	put_number(line, "ttl-ms=", listener->ttl_ends != CLOCK_NEVER,
 	    listener->ttl_ends > now ? listener->ttl_ends - now : 0);
 	put_text(line, "gate=", way != GATE_NONE ? gate_way_name(way) : "");

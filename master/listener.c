@@ -483,6 +483,7 @@ static void open_configured(struct opening *opening, const struct listen_config 
 		if (listener != NULL) {
 			listener->next_service = wanted->service;
 			listener->next_asked = wanted->address.text;
+			listener->next_block = wanted->block;
 			continue;
 		}
 		listener = opening->plans
@@ -495,6 +496,7 @@ static void open_configured(struct opening *opening, const struct listen_config 
 		}
 		snprintf(listener->asked, sizeof listener->asked, "%s", wanted->address.text);
 		listener->service = wanted->service;
+		listener->block = wanted->block;
 	}
 }
 
@@ -555,6 +557,7 @@ int listeners_start_planned(struct listeners *listeners, int backlog, char *why,
 		if (listener->state != LISTENER_BOUND)
 			continue;
 		listener->next_service = listener->service;
+		listener->next_block = listener->block;
 		if (listener_listen(listeners, listener, backlog) == 0)
 			continue;
 		snprintf(why, size, "cannot listen on %.200s: %s", listener->text, strerror(errno));
@@ -574,6 +577,7 @@ uint64_t listeners_unplan(struct listeners *listeners)
 
 		listener->next_service = NULL;
 		listener->next_asked = NULL;
+		listener->next_block = NULL;
 		if (listener->state == LISTENER_BOUND)
 			listener_unbind(listeners, listener);
 		else if (begun && listener->state == LISTENER_OPEN) {

@@ -57,10 +57,13 @@ struct listener {
 	bool ours;
 	enum listener_origin origin;
 	struct service_config *service;
+	const struct listen_block *block; /* of the configuration that its service is of; NULL:
+					   * none, as a port that a client opened */
 	struct service_config *next_service; /* while another configuration is being applied: what
 					      * it has there; NULL: nothing, or it is not the
 					      * configuration's */
 	const char *next_asked; /* and in which words; that configuration's */
+	const struct listen_block *next_block; /* and with which block */
 	bool service_is_ours; /* made for this port alone, freed with it */
 	union address_socket bound; /* what the kernel says it is bound to */
 	char text[ADDRESS_TEXT]; /* the same as text, "127.0.0.1:41233" */

@@ -36,6 +36,7 @@
 enum master_state {
 	MASTER_STARTING,
 	MASTER_SERVING,
+	MASTER_DELAYING,
 	MASTER_CLOSING,
 	MASTER_DRAINING,
 	MASTER_CUTTING,
@@ -60,7 +61,7 @@ struct master {
 	struct upgrade upgrade;
 
 	int64_t stop_begun; /* ms */
-	int64_t deadline; /* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
+	int64_t deadline; /* of the state at hand: drain-delay, grace, or SIGKILL; CLOCK_NEVER */
 	bool failed; /* it stops because it cannot serve */
 	bool interrupted; /* INT came once */
 	bool killed; /* SIGKILL was sent to who was left */
@@ -161,6 +162,27 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	pool_stop(&master->pool);
 }
 
+/* A stop is asked for: it begins now, or when those who send us clients have had time to notice. */
+static void ask_stop(struct master *master, int64_t now, const char *why)
+{
+	int64_t delay = master->reload.config->drain_delay;
+
+	if (master->state == MASTER_DELAYING)
+		return;
+	if (master->state != MASTER_SERVING || delay == 0) {
+		begin_stop(master, now, why);
+		return;
+	}
+	log_write(&master->log, LOG_NOTICE, "last call: %s; serving on for %lld ms (drain-delay)",
+	    why, (long long)delay);
+	set_state(master, MASTER_DELAYING);
+	master->deadline = now + delay;
+	pool_order_delay(&master->pool);
+	master->ports.no_more = true;
+	reload_abandon(&master->reload, now);
+	upgrade_abandon(&master->upgrade);
+}
+
 static void begin_cut(struct master *master, int64_t now, const char *why)
 {
 	if (master->state == MASTER_CUTTING || master->state == MASTER_DONE)
@@ -241,6 +263,7 @@ static const char *state_name(void *owner)
 	static const char *const names[] = {
 	    [MASTER_STARTING] = "starting",
 	    [MASTER_SERVING] = "serving",
+	    [MASTER_DELAYING] = "delaying",
 	    [MASTER_CLOSING] = "closing",
 	    [MASTER_DRAINING] = "draining",
 	    [MASTER_CUTTING] = "cutting",
@@ -257,7 +280,7 @@ static void stop_for_client(void *owner, bool now)
 	if (now)
 		begin_cut(master, clock_ms(), "a client asked for it");
 	else
-		begin_stop(master, clock_ms(), "a client asked for it");
+		ask_stop(master, clock_ms(), "a client asked for it");
 }
 
 static bool upgrade_for_client(void *owner)
@@ -283,6 +306,8 @@ static int64_t reconcile(struct master *master, int64_t now)
 		master->failed = true;
 		begin_stop(master, now, "no worker can start");
 	}
+	if (master->state == MASTER_DELAYING && now >= master->deadline)
+		begin_stop(master, now, "drain-delay is over");
 	if (master->state == MASTER_CLOSING || master->state == MASTER_DRAINING) {
 		if (now >= master->deadline)
 			begin_cut(master, now, "grace is over");
@@ -333,24 +358,24 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGQUIT))
 		begin_cut(master, now, "QUIT");
 	if (signals_take(SIGTERM))
-		begin_stop(master, now, "TERM");
+		ask_stop(master, now, "TERM");
 	if (signals_take(SIGINT)) {
 		if (master->interrupted)
 			begin_cut(master, now, "a second INT");
 		else
-			begin_stop(master, now, "INT");
+			ask_stop(master, now, "INT");
 		master->interrupted = true;
 	}
 	if (signals_take(SIGTTIN))
 		want_workers(master, "TTIN", master->pool.wanted + 1);
 	if (signals_take(SIGTTOU))
 		want_workers(master, "TTOU", master->pool.wanted - 1);
-	if (signals_take(SIGHUP) && master->state < MASTER_CLOSING)
+	if (signals_take(SIGHUP) && master->state < MASTER_DELAYING)
 		reload_signalled(&master->reload, now);
 	if (signals_take(SIGUSR1))
 		log_write(&master->log, LOG_WARNING,
 		    "USR1: this version cannot reopen logs; going on as before");
-	if (signals_take(SIGUSR2) && master->state < MASTER_CLOSING &&
+	if (signals_take(SIGUSR2) && master->state < MASTER_DELAYING &&
 	    !upgrade_ask(&master->upgrade))
 		log_write(&master->log, LOG_WARNING,
 		    "USR2: a server that was made for one lease is not upgraded");

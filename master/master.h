@@ -1,13 +1,16 @@
 /*
  * The master: owns the listening sockets, keeps the workers alive, and closes up.
  *
- *   STARTING ──every seat serves──► SERVING
- *       │                              │  TERM, INT, or nobody can ever serve
- *       └──────────────┬───────────────┘
+ *   STARTING ──every seat serves──► SERVING ──TERM, INT, with drain-delay──► DELAYING
+ *       │  TERM, INT, or nobody can ever serve │                  drain-delay over │
+ *       └──────────────┬───────────────────────┴───────────────────────────────────┘
  *                      ▼
  *                  CLOSING ──every listener released──► DRAINING ──last worker gone──► DONE
  *                      └── grace over, QUIT, second INT ──► CUTTING ──last worker gone──┘
  *
+ *   DELAYING  As SERVING, for load balancers to notice: health answers 503, each answer is the last
+ *             of its connection, and nothing is opened or reloaded any more. It takes its time,
+ *             whatever comes, but for QUIT, a second INT, and workers that cannot start.
  *   CLOSING   The listeners go through closing.h while the workers accept what is queued and
  *             finish what they have.
  *   DRAINING  The ports are free; the workers finish.

@@ -163,6 +163,19 @@ static int place_of(const struct config *config, const struct service_config *se
 	return -1;
 }
 
+/* What a worker is told of a block of the configuration. */
+static uint32_t number_of(const struct config *config, const struct listen_block *block)
+{
+	uint32_t number = 1;
+
+	if (block == NULL)
+		return 0;
+	for (const struct listen_block *at = config->blocks; at != NULL && at != block;
+	     at = at->next)
+		number++;
+	return number;
+}
+
 static uint32_t place_of_kind(const struct service_kind *kind)
 {
 	uint32_t place = 0;
@@ -194,6 +207,7 @@ static int describe(
 	    .ours = listener->ours,
 	    .in_place = place < 0,
 	    .service = place < 0 ? place_of_kind(service->kind) : (uint32_t)place,
+	    .block = number_of(pool->config, listener->block),
 	};
 	if (place >= 0)
 		return 0;
@@ -329,6 +343,8 @@ static size_t hand_over(
 		    .service = plan->renews && listener->next_service != NULL
 			? listener->next_service
 			: listener->service,
+		    .block = plan->renews && listener->next_service != NULL ? listener->next_block
+									    : listener->block,
 		};
 	}
 	return count;
@@ -648,6 +664,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
 	totals->refused += at_most(slot_read(&numbers->refused), slot_read(&numbers->pauses));
+	totals->turned_away += at_most(slot_read(&numbers->turned_away), accepted);
 	totals->queued += at_most(slot_read(&numbers->queued), accepted);
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
@@ -1046,6 +1063,12 @@ static void give_order(struct pool *pool, enum order order)
 {
 	pool->order = order;
 	atomic_store(pool->scoreboard->order, (uint32_t)order);
+}
+
+void pool_order_delay(struct pool *pool)
+{
+	if (pool->order < ORDER_DELAY)
+		give_order(pool, ORDER_DELAY);
 }
 
 void pool_order_stop(struct pool *pool)

@@ -94,6 +94,7 @@ struct pool_totals {
 	uint64_t
 	    lost; /* connections that died with their worker, or by a deadline, before a stop */
 	uint64_t refused; /* connections that no worker had a descriptor for */
+	uint64_t turned_away; /* connections without the PROXY header that they owed */
 	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 
@@ -178,6 +179,9 @@ void pool_renew_commit(struct pool *pool, int64_t now);
 /* Takes it back, in whatever state it is: the heirs end. In a stop that was ordered they do so by
  * that. */
 void pool_renew_abandon(struct pool *pool, int64_t now);
+
+/* A stop is about to be ordered: the workers serve on, and say so to who asks for their health. */
+void pool_order_delay(struct pool *pool);
 
 /*
  * Begins the drain: every worker finishes what it has. Nobody new is started but by

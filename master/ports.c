@@ -131,7 +131,7 @@ static enum port_fault admit(
 {
 	size_t closing = 0;
 
-	if (ports->stopping) {
+	if (ports->no_more) {
 		snprintf(why, size, "the server is stopping");
 		return PORT_STOPPING;
 	}
@@ -633,10 +633,12 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 			count.kept += ours && open && next != listener->service;
 			count.missed += ours && !open;
 			listener->service = next;
+			listener->block = listener->next_block;
 			if (listener->next_asked != NULL)
 				snprintf(listener->asked, sizeof listener->asked, "%s",
 				    listener->next_asked);
 			listener->next_asked = NULL;
+			listener->next_block = NULL;
 		} else if (listener->origin != ORIGIN_CONFIGURATION) {
 			continue;
 		} else if (listener->state == LISTENER_OPEN) {
@@ -660,7 +662,7 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 
 void ports_stop(struct ports *ports, int64_t now)
 {
-	ports->stopping = true;
+	ports->no_more = ports->stopping = true;
 	for (size_t i = 0; i < ports->listeners->count; i++) {
 		struct listener *listener = &ports->listeners->all[i];
 

@@ -125,7 +125,8 @@ struct ports {
 	int64_t finish_at; /* ms: when the next look at these is due */
 	int64_t next_ttl; /* ms: when the first ttl ends, or before */
 	struct gate_census census;
-	bool stopping;
+	bool no_more; /* a stop was ordered: none is opened any more, */
+	bool stopping; /* and those that are open close */
 };
 
 /*
@@ -146,7 +147,7 @@ void ports_close(struct ports *ports, struct listener *listener, enum close_reas
 /*
  * Takes a close back that somebody asked for. Returns 0, or -1 with errno: EALREADY, it does not
  * close, was released already, or closes for another reason; EOPNOTSUPP, a Unix socket, whose path
- * is gone.
+ * is gone; or of setsockopt(2), the gate cannot be undone, and the close goes on.
  */
 int ports_cancel(struct ports *ports, struct listener *listener, int64_t now);
 

@@ -75,6 +75,20 @@ const struct config *config_numbered(const struct parts *parts, uint64_t number)
 	return config;
 }
 
+const struct config *config_having(const struct parts *parts, const struct service_config *service)
+{
+	const struct config *config;
+
+	for (uint64_t number = 0; (config = config_numbered(parts, number)) != NULL; number++) {
+		for (const struct service_config *at = config->services; at != NULL;
+		     at = at->next) {
+			if (at == service)
+				return config;
+		}
+	}
+	return NULL;
+}
+
 void service_leave(
     struct carry_out *out, const struct parts *parts, const struct service_config *service)
 {

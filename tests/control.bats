@@ -395,7 +395,7 @@ ok" ]
 	says 'open 127.0.0.1:0 mirror' 'ok *'
 	ask status
 	[ "${#lines[@]}" -eq $((1 + 2 + $(workers | wc -l) + 1)) ]
-	[[ ${lines[0]} == "server pid=$server version="*' state=serving uptime-ms='*' workers='*' generation=0 listeners=2 max-listeners='*' leases=0 connections=0 accepted=0 requests=0 restarts=0 watchdog-kills=0 lost=0 refused=0 loop='*' system='* ]]
+	[[ ${lines[0]} == "server pid=$server version="*' state=serving uptime-ms='*' workers='*' generation=0 listeners=2 max-listeners='*' leases=0 connections=0 accepted=0 requests=0 restarts=0 watchdog-kills=0 lost=0 refused=0 turned-away=0 loop='*' system='* ]]
 	[[ ${lines[1]} == "listener address=$address service=site origin=configuration uid=- pid=- peer=- state=open connections=0 accepted=0 answered=0 left=0 cut=0 age-ms="*" ttl-ms=- gate=- url=http://$address/" ]]
 	[[ ${lines[2]} == 'listener address=127.0.0.1:'*' service=mirror origin=opened uid='*' peer=- state=open '*' url=-' ]]
 	[[ ${lines[3]} == 'worker slot=0 pid='*' generation=0 state=serving connections=0 requests=0 accepted=0 restarts=0 age-ms='* ]]

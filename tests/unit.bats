@@ -16,6 +16,7 @@ unit() {
 @test "addresses" { unit address_test; }
 @test "what an upgrade carries over" { unit carry_test; }
 @test "clients of control" { unit client_test; }
+@test "closing, and taking it back" { unit closing_test; }
 @test "configuration" { unit config_test; }
 @test "lines of the control protocol" { unit control_line_test; }
 @test "corpora of the fuzzers" { unit corpus_test; }
@@ -24,6 +25,7 @@ unit() {
 @test "networks and ranges of ports" { unit network_test; }
 @test "paths" { unit path_test; }
 @test "policies of control endpoints" { unit policy_test; }
+@test "headers of the PROXY protocol" { unit proxy_header_test; }
 @test "request heads" { unit request_test; }
 
 @test "no unit test is left out of this file" {

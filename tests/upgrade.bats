@@ -660,3 +660,36 @@ inject_ends() {
 	ctl upgrade
 	get
 }
+
+@test "a listener that expects a PROXY header does so after an upgrade, also in workers born of the configuration in force" {
+	configuration="workers 2; log-level info; service site http { root site; access-log $work/access; }
+		listen 127.0.0.1:0 -> site { proxy-protocol on; from 127.0.0.1; }
+		listen 127.0.0.1:0 -> site;"
+	start_conf "$configuration"
+	plain=${addresses[1]}
+	for ((i = 0; i < 2; i++)); do
+		ctl upgrade
+		curl -sf -m 10 --haproxy-protocol "http://$address/" >/dev/null
+		run ! curl -sf -m 10 "http://$address/"
+		get "$plain"
+		wait_until retired
+		for pid in $(workers); do
+			kill -KILL "$pid"
+		done
+		wait_until curl -sf -m 10 --haproxy-protocol "http://$address/" -o got
+	done
+}
+
+@test "TERM with a drain-delay during an upgrade: the delay, and no upgrade" {
+	start_conf "workers 2; log-level info; drain-delay 1s; service site http { root site; health /healthz; } listen 127.0.0.1:0 -> site;"
+	replace_by_script <<<"exec sleep 600"
+	kill -USR2 "$server"
+	wait_until pgrep -P "$server" -f 'sleep 600'
+	hung=$(pgrep -P "$server" -f 'sleep 600')
+	kill -TERM "$server"
+	wait_until test ! -e "/proc/$hung"
+	get
+	[ "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "http://$address/healthz")" = 503 ]
+	end_server
+	[ "$ended" -eq 0 ]
+}

@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "descriptor.h"
 #include "listening.h"
+#include "proxied.h"
 #include "system.h"
 #include "worker.h"
 
@@ -343,10 +344,14 @@ static void broken(struct acceptor *acceptor, int error)
 	take_out(acceptor, ACCEPTOR_PAUSED, worker->now + PAUSE_MS);
 }
 
-/* Tells a client that its service could not be started here, which is an answer. */
+/*
+ * Ends one that no service sees, which is an answer: politely where its service could not be
+ * started here, at once where it may not speak for others.
+ */
 static void refuse(struct acceptor *acceptor, int fd)
 {
-	service_of(acceptor->from.service->kind)->refuse(fd);
+	if (acceptor->refusing)
+		service_of(acceptor->from.service->kind)->refuse(fd);
 	fd_close(&fd);
 	slot_add(&acceptor->worker->self->accepted, 1);
 	slot_add(&acceptor->tally->accepted, 1);
@@ -368,7 +373,7 @@ static void admit(struct acceptor *acceptor, int fd, const union address_socket 
 		log_write(
 		    worker->log, LOG_NOTICE, "worker %u: accept works again", worker->from->slot);
 	}
-	if (acceptor->refusing)
+	if (acceptor->refusing || (proxied_is(&acceptor->from) && !proxied_admits(acceptor, peer)))
 		refuse(acceptor, fd);
 	else
 		connection_start(acceptor, fd, peer, word & WORD_CLOSING);

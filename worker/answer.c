@@ -157,6 +157,22 @@ size_t answer_status(struct buffer *out, const struct answer_manner *manner, int
 	return add_page(out, manner, status, "", 0);
 }
 
+void answer_state(struct buffer *out, const struct answer_manner *manner, bool serves)
+{
+	int status = serves ? 200 : 503;
+	const char *text = serves ? "ok\n" : "stopping\n";
+
+	add_format(out, "HTTP/1.1 %d %s\r\n", status, answer_reason(status));
+	add_common(out);
+	add_format(out,
+	    "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+	    "Content-Length: %zu\r\n",
+	    strlen(text));
+	add_end(out, manner);
+	if (!manner->head)
+		add(out, text, strlen(text));
+}
+
 int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
     const char *query, size_t query_length, size_t *bytes)
 {

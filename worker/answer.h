@@ -40,6 +40,9 @@ void answer_not_modified(struct buffer *out, const struct answer_manner *manner,
 /* A status with a small page of its own. Returns the length of the page's body, 0 for HEAD. */
 size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status);
 
+/* What a load balancer asks for: 200 with "ok", or 503 with "stopping"; never to be cached. */
+void answer_state(struct buffer *out, const struct answer_manner *manner, bool serves);
+
 /*
  * 301 to a folder's path with its slash; path is relative, as path_resolve makes it. Returns the
  * status, which is 414 where the target has no room in a head, and the length of the page's body in

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "descriptor.h"
+#include "proxied.h"
 #include "service.h"
 #include "worker.h"
 
@@ -110,7 +111,10 @@ void connection_start(
 	slot_add(&acceptor->tally->open, 1);
 	slot_add(&acceptor->tally->accepted, 1);
 	acceptor->connections++;
-	c->service->open(c);
+	if (proxied_is(&acceptor->from))
+		proxied_open(c);
+	else
+		c->service->open(c);
 }
 
 enum transfer connection_read(struct connection *c, bool *drained)
@@ -247,6 +251,11 @@ void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 
 bool connection_draining(const struct connection *c)
 {
-	return c->worker->phase != PHASE_SERVING ||
-	    (closing_word(c->acceptor->word) & WORD_CLOSING) != 0;
+	return c->worker->phase != PHASE_SERVING || !connection_port_stays(c);
+}
+
+bool connection_port_stays(const struct connection *c)
+{
+	return !worker_is_leaving(c->worker) &&
+	    (closing_word(c->acceptor->word) & WORD_CLOSING) == 0;
 }

@@ -102,7 +102,13 @@ void connection_finish(struct connection *c, bool clean);
 /* Closes it now. The slot is free from then on: touch it no more. */
 void connection_close(struct connection *c, enum outcome outcome);
 
-/* Whether the worker drains, or its port closes: then an answer announces that it is the last. */
+/*
+ * Whether the worker drains, its port closes, or the server is about to stop: then an answer
+ * announces that it is the last.
+ */
 bool connection_draining(const struct connection *c);
+
+/* Whether its port will go on: not that its worker does, which a successor may follow. */
+bool connection_port_stays(const struct connection *c);
 
 #endif

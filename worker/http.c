@@ -50,6 +50,7 @@ _Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX && ANSWER_MAX <= sizeof((struct buf
 struct http_options {
 	char *root_path;
 	char *index;
+	char *health; /* a path of no file, or NULL */
 	int64_t keepalive, header_timeout, send_timeout; /* ms */
 	int64_t max_body, max_header; /* bytes */
 	char *access_log_path;
@@ -87,6 +88,7 @@ static const char *const access_formats[] = {"common", "combined", NULL};
 static const struct directive http_directives[] = {
     {.name = "root", .type = DIRECTIVE_PATH, AT(root_path)},
     {.name = "index", .type = DIRECTIVE_STRING, AT(index), .initial = "index.html"},
+    {.name = "health", .type = DIRECTIVE_STRING, AT(health)},
     {.name = "keepalive",
 	.type = DIRECTIVE_DURATION,
 	AT(keepalive),
@@ -138,6 +140,18 @@ static struct http_options *options_of(const struct connection *c)
 
 /* ---- the service in the master ---- */
 
+/* Whether a request can ask for it in these very bytes. */
+static bool is_plain_path(const char *path)
+{
+	if (*path != '/')
+		return false;
+	for (; *path != '\0'; path++) {
+		if (*path <= ' ' || *path > '~' || strchr("?#%\"\\", *path) != NULL)
+			return false;
+	}
+	return true;
+}
+
 static const char *http_check(const void *options, const char **directive)
 {
 	const struct http_options *http = options;
@@ -148,6 +162,10 @@ static const char *http_check(const void *options, const char **directive)
 	*directive = "index";
 	if (http->index[0] == '\0' || strchr(http->index, '/') != NULL)
 		return "index is the name of a file, without a slash";
+	*directive = "health";
+	if (http->health != NULL && !is_plain_path(http->health))
+		return "health is a path as in a request, such as /healthz, without \"?\" and "
+		       "\"%\"";
 	return NULL;
 }
 
@@ -375,6 +393,25 @@ static void answer_with_file(struct connection *c, struct file *file)
 	http->step = STEP_ANSWER;
 }
 
+static bool asks_for_health(struct connection *c)
+{
+	const struct request *r = &http_of(c)->request;
+	const char *health = options_of(c)->health;
+
+	return health != NULL && strlen(health) == r->path.length &&
+	    memcmp(head_bytes(c) + r->path.at, health, r->path.length) == 0;
+}
+
+/* Whoever asks does so again and again: no line in the access log. */
+static void answer_health(struct connection *c)
+{
+	struct answer_manner manner = manner_of(c);
+
+	answer_state(c->out, &manner, connection_port_stays(c));
+	worker_count_request(c->worker);
+	next_request(c);
+}
+
 /* The head is whole and its body read away: what is asked for? */
 static void answer_request(struct connection *c)
 {
@@ -392,6 +429,10 @@ static void answer_request(struct connection *c)
 	}
 	if (r->method != METHOD_GET && r->method != METHOD_HEAD) {
 		answer_with_status(c, 405);
+		return;
+	}
+	if (asks_for_health(c)) {
+		answer_health(c);
 		return;
 	}
 	status =

@@ -18,6 +18,16 @@ static struct service_config *configured(const struct config *config, uint32_t p
 	return service;
 }
 
+/* The block that a message means, or NULL. */
+static const struct listen_block *block_of(const struct config *config, uint32_t block)
+{
+	const struct listen_block *at = block > 0 ? config->blocks : NULL;
+
+	while (at != NULL && --block > 0)
+		at = at->next;
+	return at;
+}
+
 static const struct service_kind *kind_at(uint32_t place)
 {
 	for (uint32_t i = 0; service_kinds[i] != NULL; i++) {
@@ -86,6 +96,10 @@ void listening_begin(struct worker *worker, const struct channel_message *messag
 	}
 	listener.service = listener.own ? make_service(message, why, sizeof why)
 					: configured(worker->config, message->listen.service);
+	listener.block = block_of(worker->config, message->listen.block);
+	/* Without its block it would believe whoever comes. */
+	if (listener.block == NULL && message->listen.block > 0)
+		listener.service = NULL;
 	if (message->index >= SCOREBOARD_LISTENERS || listener.service == NULL) {
 		refuse(worker, message, why);
 		return;

@@ -35,6 +35,14 @@ bool worker_hears_last_call(const struct worker *worker)
 	    atomic_load(from->scoreboard->order) >= ORDER_STOP;
 }
 
+bool worker_is_leaving(const struct worker *worker)
+{
+	const struct handover *from = worker->from;
+
+	return worker->phase >= PHASE_STOPPING ||
+	    atomic_load_explicit(from->scoreboard->order, memory_order_relaxed) != ORDER_NONE;
+}
+
 /* ---- being replaced ---- */
 
 static void ask_for_successor(struct worker *worker)
@@ -110,6 +118,7 @@ static void drain_ready(struct watch *watch, unsigned events)
 	loop_watch(worker->loop, watch, 0);
 	switch (atomic_load(from->scoreboard->order)) {
 	case ORDER_NONE:
+	case ORDER_DELAY:
 		become_orphan(worker);
 		break;
 	case ORDER_STOP:

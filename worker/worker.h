@@ -65,6 +65,12 @@ struct acceptor {
 
 struct access_log;
 
+/* What the log was not told yet of connections that were turned away (proxied.h). */
+struct turned_away {
+	int64_t not_before; /* ms: of the next line */
+	uint64_t unsaid;
+};
+
 struct worker {
 	const struct handover *from;
 	const struct config *config;
@@ -102,6 +108,7 @@ struct worker {
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
+	struct turned_away turned_away;
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
@@ -109,6 +116,9 @@ struct worker {
 
 /* Whether the server was told to stop, even if this worker has not turned to it yet. */
 bool worker_hears_last_call(const struct worker *worker);
+
+/* Whether the server stops or is about to: no load balancer should send it anybody new. */
+bool worker_is_leaving(const struct worker *worker);
 
 /* Counts an answer begun; it may be the one after which this worker would be replaced. */
 void worker_count_request(struct worker *worker);

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "handover.h"
+#include "network.h"
 #include "unit.h"
 
 #define HOLDS(condition) CHECK(condition, "it does not hold")
@@ -200,9 +201,37 @@ static const struct bad bads[] = {
     {"listen 80 -> http a b;", "1:21: error: http takes one argument, root\n"},
     {"service s echo;\nlisten 80 -> s x;",
 	"2:16: error: service \"s\" takes no arguments here; its options stand in its block\n"},
-    {"listen 80 -> echo { idle 1s; }",
-	"1:19: error: listen takes no block; name a service with \"service NAME KIND {\" and "
-	"listen -> NAME\n"},
+    {"listen 80 -> echo { idle 1s; }", "1:21: error: \"idle\" belongs in a service of kind echo\n"},
+    {"listen 80 -> echo { proxy-protocol on; }",
+	"1:1: error: proxy-protocol needs \"from\" with the addresses of the proxies, as in \"from "
+	"10.0.0.0/8 ::1;\": whoever may send a header says where it comes from\n"},
+    {"listen 80 -> echo { from ::1; }",
+	"1:26: error: from says who may send a PROXY header; \"proxy-protocol on;\" is missing\n"},
+    {"listen 80 -> echo { proxy-protocol on; from 10.0.0.0/8 10.0.0.1/8 x; }",
+	"1:56: error: from \"10.0.0.1/8\": it has bits set that its prefix leaves out; write the "
+	"network's own address\n"
+	"1:67: error: from \"x\": it is no address; write one as in 127.0.0.1, 10.0.0.0/8, ::1, "
+	"unix or *\n"},
+    {"listen 80 unix:/a -> echo { proxy-protocol on; from ::1; }",
+	"1:53: error: from lets nobody in at \"unix:/a\": the clients of a Unix socket are "
+	"\"unix\"\n"},
+    {"listen 80 unix:a -> echo { proxy-protocol on; from unix; }",
+	"1:52: error: from lets nobody in at \"80\": \"unix\" is for Unix sockets\n"},
+    {"listen 80 -> echo { proxy-protocol on; from *; proxy-timeout 2s; }",
+	"1:62: error: 2s is out of range; proxy-timeout takes 3s to 1m\n"},
+    {"listen 80 -> echo { proxy-protocol yes; from *; }",
+	"1:36: error: \"yes\" is neither on nor off; proxy-protocol is a switch\n"},
+    {"listen 80 -> echo { proxy-protocl on; from *; }",
+	"1:21: error: unknown directive \"proxy-protocl\"; did you mean \"proxy-protocol\"?\n"},
+    {"listen 80 -> echo { grace 1s; }",
+	"1:21: error: \"grace\" belongs at the top level, outside of any listen\n"},
+    {"listen 80 -> echo\nproxy-protocol on; from *;\n}\nxx;",
+	"1:18: error: expected \"{\" after \"echo\"\n4:1: error: unknown directive \"xx\"\n"},
+    {"listen 80 -> echo {", "1:19: error: this \"{\" is never closed\n"},
+    {"listen 80 -> ecoh { proxy-protocol on; from *; }",
+	"1:14: error: unknown service \"ecoh\"; did you mean \"echo\"?\n"},
+    {"proxy-protocol on;", "1:1: error: \"proxy-protocol\" belongs in the block of a listen\n"},
+    {"drain-delay 2h;", "1:13: error: 2h is out of range; drain-delay takes 0 to 1h\n"},
     {"listen 80 99999 x -> echo;",
 	"1:11: error: address \"99999\": the port is above 65535\n"
 	"1:17: error: address \"x\": a port is missing, as in localhost:8080\n"},
@@ -376,6 +405,29 @@ static void test_values(const char *folder)
 	config_free(config);
 	config = load_good("");
 	CHECK(config != NULL && config->listeners == NULL, "no listener is no error here");
+	config_free(config);
+}
+
+static void test_listen_blocks(void)
+{
+	struct config *config =
+	    load_good("listen 80 81 -> echo {\n  proxy-protocol on; from 10.0.0.0/8 ::1;\n"
+		      "  proxy-timeout 3s; }\n"
+		      "listen 82 -> echo { }\nlisten 83 -> echo;\n"
+		      "listen 84 -> echo { proxy-protocol off; from *; }");
+	const struct listen_config *l;
+
+	if (config == NULL)
+		return;
+	l = config->listeners;
+	HOLDS(l->block != NULL && l->block == l->next->block && l->block == config->blocks);
+	HOLDS(l->block->proxy_protocol && l->block->proxy_timeout == 3000);
+	HOLDS(l->block->networks_count == 2 && l->block->networks[1].bits == 128);
+	l = l->next->next;
+	HOLDS(l->block != NULL && !l->block->proxy_protocol && l->block->proxy_timeout == 5000);
+	l = l->next;
+	HOLDS(l->block == NULL);
+	HOLDS(l->next->block != NULL && !l->next->block->proxy_protocol);
 	config_free(config);
 }
 
@@ -857,6 +909,7 @@ static void test_complete(const char *annotated)
 	fclose(file);
 	check_rows(config_directives, text);
 	check_rows(control_directives, text);
+	check_rows(listen_directives, text);
 	for (size_t i = 0; service_kinds[i] != NULL; i++)
 		check_rows(service_kinds[i]->directives, text);
 }
@@ -913,6 +966,7 @@ int main(int argc, char **argv)
 	test_defaults();
 	test_bad();
 	test_values(folder);
+	test_listen_blocks();
 	test_services(folder);
 	test_control(folder);
 	test_made();

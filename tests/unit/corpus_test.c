@@ -12,6 +12,9 @@
 #define LLVMFuzzerTestOneInput fuzz_control_line
 #include "../fuzz/control_line_fuzz.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_proxy_header
+#include "../fuzz/proxy_header_fuzz.c"
+#undef LLVMFuzzerTestOneInput
 
 #include "unit.h"
 
@@ -72,5 +75,6 @@ int main(void)
 	replay("request", fuzz_request);
 	replay("path", fuzz_path);
 	replay("control_line", fuzz_control_line);
+	replay("proxy_header", fuzz_proxy_header);
 	return unit_end();
 }
