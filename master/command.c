@@ -436,8 +436,9 @@ static int run_stop(const struct command *command, const struct options *options
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
-	"HUP: reload; TTIN and\n"                                                                  \
-	"TTOU: one worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 failed, "  \
+	"HUP: reload; USR1:\n"                                                                     \
+	"open log files anew; TTIN and TTOU: one worker more or fewer. Exit status: 0 drained, 3 " \
+	"something was cut, 1 failed, "                                                            \
 	"2 usage or "                                                                              \
 	"configuration.\n"
 
@@ -591,6 +592,18 @@ const struct command commands[] = {
 	"applied.\n",
 	.takes = TAKES_CLIENT,
 	.run = remote_run_reload,
+    },
+    {
+	.name = "reopen",
+	.usage = "[-s ENDPOINT]",
+	.summary = "have a running daemon open its log files anew, after they were renamed",
+	.help = CLIENT_HELP
+	"  -h, --help            this\n"
+	"\nReturns when nothing is written to the renamed files any more. A file that cannot be "
+	"opened is printed; its old one\n"
+	"goes on.\n" FAILED_HELP,
+	.takes = TAKES_CLIENT,
+	.run = remote_run_reopen,
     },
     {
 	.name = "workers",

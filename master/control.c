@@ -259,6 +259,20 @@ void control_reloaded(struct control *control, unsigned number, const struct con
 	}
 }
 
+void control_reopened(struct control *control, unsigned number, const struct control_reopen *told)
+{
+	int64_t now = clock_ms();
+
+	for (struct control_client *at = control->clients; at != NULL; at = at->next) {
+		if (at->waits_for_reopen == 0 || at->waits_for_reopen > number)
+			continue;
+		at->waits_for_reopen = 0;
+		request_reopen_told(at, told);
+		client_answered(at, now);
+		client_wake(at);
+	}
+}
+
 /* ---- the end ---- */
 
 void control_stopped(struct control *control, const struct receipt *receipt)

@@ -25,6 +25,7 @@
 #include "ports.h"
 #include "privilege.h"
 #include "reload.h"
+#include "reopen.h"
 #include "scoreboard.h"
 #include "setup.h"
 #include "signals.h"
@@ -55,6 +56,7 @@ struct master {
 	struct control control;
 	struct pidfile pidfile;
 	struct reload reload; /* has the configuration in force */
+	struct reopen reopen;
 
 	int64_t stop_begun; /* ms */
 	int64_t deadline; /* of the state at hand: grace, or SIGKILL; CLOCK_NEVER */
@@ -63,7 +65,7 @@ struct master {
 	bool killed; /* SIGKILL was sent to who was left */
 };
 
-/* Signals that the master hears. HUP, USR1 and USR2 have their rows in handle_signals. */
+/* Signals that the master hears. What each does is in handle_signals. */
 static const int heard[] = {
     SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1, SIGUSR2, 0};
 
@@ -261,6 +263,11 @@ static unsigned reload_for_client(void *owner)
 	return reload_ask(&((struct master *)owner)->reload);
 }
 
+static unsigned reopen_for_client(void *owner)
+{
+	return reopen_ask(&((struct master *)owner)->reopen);
+}
+
 /* ---- what should be, against what is ---- */
 
 /* Returns when to look again. */
@@ -295,6 +302,7 @@ static int64_t reconcile(struct master *master, int64_t now)
 	next = clock_earlier(next, pool_reconcile(&master->pool, now));
 	if (master->state == MASTER_SERVING)
 		next = clock_earlier(next, reload_step(&master->reload, now));
+	next = clock_earlier(next, reopen_step(&master->reopen, now));
 	next = clock_earlier(next, control_step(&master->control, now));
 	if (master->pool.living == 0 &&
 	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
@@ -336,8 +344,7 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGHUP) && master->state < MASTER_CLOSING)
 		reload_signalled(&master->reload, now);
 	if (signals_take(SIGUSR1))
-		log_write(&master->log, LOG_WARNING,
-		    "USR1: this version cannot reopen logs; going on as before");
+		reopen_signalled(&master->reopen, now);
 	if (signals_take(SIGUSR2))
 		log_write(&master->log, LOG_WARNING,
 		    "USR2: this version cannot upgrade; going on as before");
@@ -386,6 +393,7 @@ static void detach(void *owner)
 
 	leave_terminal(false);
 	control_detach(&master->control);
+	reopen_close(&master->reopen);
 	pidfile_detach(&master->pidfile);
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
@@ -446,6 +454,7 @@ static void connect_parts(struct master *master)
 	    .state = state_name,
 	    .stop = stop_for_client,
 	    .reload = reload_for_client,
+	    .reopen = reopen_for_client,
 	    .owner = master,
 	    .started = clock_ms(),
 	};
@@ -496,6 +505,7 @@ static void close_all(struct master *master)
 	pidfile_close(&master->pidfile);
 	loop_close(master->loop);
 	fd_close(&master->announce.ready_fd);
+	reopen_close(&master->reopen);
 	setup_log_close(&master->log);
 	reload_close(&master->reload); /* last: the others point into the configuration */
 }
@@ -539,6 +549,14 @@ int master_run(
 		    .ports = &master.ports,
 		    .control = &master.control,
 		    .next_log = {.fd = STDERR_FILENO},
+		},
+	    .reopen =
+		{
+		    .log = &master.log,
+		    .reload = &master.reload,
+		    .listeners = &master.listeners,
+		    .pool = &master.pool,
+		    .control = &master.control,
 		},
 	};
 	char why[512] = "", receipt[256];

@@ -156,6 +156,7 @@ static int describe(
 		return -1;
 	}
 
+	message->type = CHANNEL_LISTEN;
 	message->index = listener->index;
 	message->fds[0] = listener->fd;
 	message->fds_count = 1;
@@ -189,7 +190,7 @@ static bool takes_listeners(const struct worker_process *worker)
 static void offer(struct pool *pool, struct worker_process *worker, struct listener *listener,
     const struct channel_message *message)
 {
-	if (channel_send_listen(worker->channel.fd, message) == 0)
+	if (channel_send_fds(worker->channel.fd, message) == 0)
 		listener_hold(listener, slot_of(pool, worker), true);
 	else
 		worker->behind = true;
@@ -447,6 +448,7 @@ static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, c
 	    .heir = plan->renews,
 	    .retire_ends = CLOCK_NEVER,
 	    .room = (uint64_t)plan->config->max_connections,
+	    .config = plan->config,
 	};
 	pool_set_state(worker, WORKER_STARTING);
 	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
@@ -548,6 +550,11 @@ static void heed(
 		became_ready(pool, worker);
 	} else if (message->type == CHANNEL_ENOUGH) {
 		wants_successor(pool, worker);
+	} else if (message->type == CHANNEL_REOPENED || message->type == CHANNEL_KEPT) {
+		if (message->index != worker->logs.due)
+			return; /* of one before */
+		worker->logs.due = 0;
+		worker->logs.kept = message->type == CHANNEL_KEPT;
 	} else if (message->type == CHANNEL_RELEASED && message->index < pool->listeners->count) {
 		const struct listener *listener = &pool->listeners->all[message->index];
 
@@ -903,6 +910,15 @@ size_t pool_generations(const struct pool *pool)
 		count += first;
 	}
 	return count;
+}
+
+bool pool_uses(const struct pool *pool, const struct config *config)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].config == config)
+			return true;
+	}
+	return false;
 }
 
 int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)

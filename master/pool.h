@@ -40,6 +40,19 @@ enum worker_state {
 
 struct pool;
 
+/* How far a worker has come with log files that were opened anew (reopen.c). */
+struct worker_logs {
+	unsigned due; /* the number of the reopening that it has to answer; 0: none */
+	size_t sent; /* files of it; one more, when it was asked to answer too */
+	bool kept; /* it could not take all */
+};
+
+/* What is known of the memory of a worker (memory.c). */
+struct worker_memory {
+	int64_t over_since; /* ms: when it was first seen above the limit; 0: it was not */
+	bool said; /* it said so itself, where we cannot look */
+};
+
 /* One process. Its slot on the scoreboard is its place in pool->workers. */
 struct worker_process {
 	struct pool *pool;
@@ -58,6 +71,9 @@ struct worker_process {
 	bool serve_due; /* SERVE could not be sent yet */
 	int64_t retire_ends; /* ms: of one that retires, when it is cut; CLOCK_NEVER */
 	bool cut; /* it was told to end, or killed, for that */
+	const struct config *config; /* that it was born with; to be compared only */
+	struct worker_logs logs;
+	struct worker_memory memory;
 	uint64_t room; /* connections that it can hold */
 };
 
@@ -147,6 +163,9 @@ size_t pool_most(const struct pool *pool);
 
 /* How many generations have workers that live. */
 size_t pool_generations(const struct pool *pool);
+
+/* Whether a worker lives that was born with that configuration. */
+bool pool_uses(const struct pool *pool, const struct config *config);
 
 /*
  * Begins a renewal. plan's config, privilege, log and wanted are set and outlive it. Returns 0, or

@@ -290,7 +290,7 @@ static void print_stop(const struct receipt *receipt)
 	printf(", %llu cut\n", (unsigned long long)receipt->cut);
 }
 
-/* A line of what is wrong with a configuration, as it is. */
+/* A line of what is wrong, as it is. */
 static void print_diagnostic(const struct reply *reply)
 {
 	char text[REPLY_DISPLAY];
@@ -299,7 +299,8 @@ static void print_diagnostic(const struct reply *reply)
 	    reply->count > 1 ? reply_display(reply->words[1], text, sizeof text) : "");
 }
 
-int remote_run_reload(const struct command *command, const struct options *options)
+/* Sends one word, and prints what is wrong before the answer. */
+static int run_word(const struct command *command, const struct options *options, const char *word)
 {
 	struct request request = {.length = 0};
 	struct client client = {.fd = -1};
@@ -309,7 +310,7 @@ int remote_run_reload(const struct command *command, const struct options *optio
 
 	if (status != STATUS_DONE)
 		return status;
-	request_word(&request, "reload");
+	request_word(&request, word);
 	if (request_end(&request) == -1 ||
 	    client_send(&client, &request, CLOCK_NEVER, why, sizeof why) == -1) {
 		client_close(&client);
@@ -324,6 +325,16 @@ int remote_run_reload(const struct command *command, const struct options *optio
 		status = remote_refused(command, &reply);
 	client_close(&client);
 	return status;
+}
+
+int remote_run_reload(const struct command *command, const struct options *options)
+{
+	return run_word(command, options, "reload");
+}
+
+int remote_run_reopen(const struct command *command, const struct options *options)
+{
+	return run_word(command, options, "reopen");
 }
 
 int remote_run_workers(const struct command *command, const struct options *options)

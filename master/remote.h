@@ -17,6 +17,7 @@ int remote_run_close(const struct command *command, const struct options *option
 int remote_run_cancel(const struct command *command, const struct options *options);
 int remote_run_ping(const struct command *command, const struct options *options);
 int remote_run_reload(const struct command *command, const struct options *options);
+int remote_run_reopen(const struct command *command, const struct options *options);
 int remote_run_workers(const struct command *command, const struct options *options);
 int remote_run_stop(const struct command *command, const struct options *options);
 

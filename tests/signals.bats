@@ -207,11 +207,12 @@ kill_until_back_off() {
 	kill -HUP "$server"
 	wait_until grep -q 'reloaded: ' "$log"
 	serves
-	for signal in USR1 USR2; do
-		kill "-$signal" "$server"
-		wait_until grep -q "$signal: " "$log"
-		serves
-	done
+	kill -USR1 "$server"
+	wait_until grep -q 'log files opened anew: ' "$log"
+	serves
+	kill -USR2 "$server"
+	wait_until grep -q 'USR2: ' "$log"
+	serves
 	finish_request
 	stop_server TERM
 	[ "$ended" -eq 0 ]
@@ -224,7 +225,7 @@ kill_until_back_off() {
 	kill -HUP "$server"
 	kill -USR1 "$server"
 	wait_until grep -q 'reloaded: ' "$log"
-	wait_until grep -q 'USR1: ' "$log"
+	wait_until grep -q 'log files opened anew: ' "$log"
 	# shellcheck disable=SC2046
 	kill -KILL $(workers | head -n 1)
 	wait_until grep -q 'was killed by signal 9' "$log"

@@ -15,6 +15,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "listening.h"
+#include "logs.h"
 #include "system.h"
 
 #define BEAT_MS 1000
@@ -147,6 +148,12 @@ static void heed(struct worker *worker, const struct channel_message *message)
 	case CHANNEL_LOOK:
 		acceptors_look(worker, message->index + 1);
 		break;
+	case CHANNEL_REOPEN:
+		logs_reopen(worker, message);
+		break;
+	case CHANNEL_ANSWER:
+		logs_answer(worker, message->index);
+		break;
 	default:
 		break;
 	}
@@ -205,6 +212,7 @@ static int64_t step(struct worker *worker)
 	}
 	if (worker->enough_due)
 		ask_for_successor(worker);
+	logs_answer_due(worker);
 	access_log_flush_all(worker);
 	next = clock_earlier(next, acceptors_tell(worker));
 	acceptors_sweep(worker);

@@ -102,6 +102,9 @@ struct worker {
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
+	uint32_t logs_number; /* of the master's ANSWER, */
+	bool logs_answer_due; /* which could not be answered yet */
+	bool logs_kept; /* a log could not be taken since the last answer */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
