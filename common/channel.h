@@ -2,7 +2,8 @@
  * The channel between the master and one worker: whole messages over a socket pair.
  *
  *   worker to master   READY      everything is open, it serves
- *                      ENOUGH     it has had its max-requests and would be replaced
+ *                      ENOUGH     it has had its max-requests, or more than its max-memory
+ *                                 (`index`), and would be replaced
  *                      RELEASED   it has closed its copy of the listener `index`
  *                      REOPENED   it has answered ANSWER `index`: it writes to the files that it
  * was given before that, and to no older ones KEPT       the same, but it could not take all of
@@ -38,6 +39,8 @@ enum channel_type {
 	CHANNEL_ANSWER,
 };
 
+enum { ENOUGH_REQUESTS, ENOUGH_MEMORY };
+
 #define CHANNEL_WORDS_MAX 8192
 #define CHANNEL_FDS_MAX 8
 
@@ -53,7 +56,7 @@ struct channel_listen {
 
 struct channel_message {
 	uint32_t type; /* enum channel_type, to be checked: the other side is not trusted */
-	uint32_t index; /* of the listener, or the number of an ANSWER, where one is meant */
+	uint32_t index; /* of the listener, the number of an ANSWER, what there is ENOUGH of */
 	struct channel_listen listen; /* LISTEN; of REOPEN words_size alone */
 	char words[CHANNEL_WORDS_MAX]; /* LISTEN; REOPEN: the path */
 	int fds[CHANNEL_FDS_MAX]; /* LISTEN: the listener's, then its service's; REOPEN: the file's.

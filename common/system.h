@@ -56,6 +56,19 @@ void system_allow_core(void);
  */
 void system_wake_on_parent_death(void);
 
+/*
+ * What a child that was not reaped yet has resident in memory and shares with nobody, in bytes;
+ * what a fork left it in common with its parent counts as its own. Returns -1 with errno: ENOSYS,
+ * the system does not tell, and the child has to ask system_own_memory.
+ */
+int64_t system_memory_of(pid_t child);
+
+/*
+ * The most that this process had resident since its birth, in bytes, what it shares included.
+ * Returns -1 where system_memory_of knows better.
+ */
+int64_t system_own_memory(void);
+
 /* The ports that outgoing connections are given. Returns false where the system does not tell. */
 bool system_ephemeral_ports(unsigned *low, unsigned *high);
 

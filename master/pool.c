@@ -19,6 +19,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "descriptor.h"
+#include "memory.h"
 #include "signals.h"
 #include "system.h"
 #include "watchdog.h"
@@ -537,7 +538,9 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 
 static void wants_successor(struct pool *pool, const struct worker_process *worker)
 {
-	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker))
+	/* One that has a successor already wants no second one. */
+	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker) &&
+	    pool->seats[worker->seat].successor < 0)
 		pool->seats[worker->seat].successor_due = true;
 }
 
@@ -549,7 +552,10 @@ static void heed(
 	if (message->type == CHANNEL_READY) {
 		became_ready(pool, worker);
 	} else if (message->type == CHANNEL_ENOUGH) {
-		wants_successor(pool, worker);
+		if (message->index == ENOUGH_MEMORY)
+			memory_said(worker);
+		else
+			wants_successor(pool, worker);
 	} else if (message->type == CHANNEL_REOPENED || message->type == CHANNEL_KEPT) {
 		if (message->index != worker->logs.due)
 			return; /* of one before */
@@ -859,6 +865,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 	int64_t next = pool->living > 0 ? now + WATCHDOG_LOOK_MS : CLOCK_NEVER;
 
 	watchdog_look(pool, now);
+	memory_look(pool, now);
 	if (pool->missed)
 		pool_reap(pool, now);
 	pool->missed = false;
@@ -954,6 +961,7 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 	pool->wanted = pool->next.wanted;
 	pool->generation = pool->next.generation;
 	pool->renewal = RENEWAL_NONE;
+	pool->memory = (struct pool_memory){.looked_at = now}; /* the limit may be another */
 	for (size_t i = 0; i < WORKERS_MAX; i++) {
 		struct seat *seat = &pool->seats[i];
 		struct worker_process *heir = NULL;

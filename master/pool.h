@@ -112,6 +112,13 @@ struct pool_totals {
 	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 
+/* What max-memory has brought about so far (memory.c). */
+struct pool_memory {
+	int64_t looked_at; /* ms */
+	unsigned soon; /* replaced in a row that were too large soon after their birth */
+	bool blind; /* the log knows that we cannot see what they have */
+};
+
 struct pool {
 	const struct config *config;
 	struct log *log;
@@ -141,6 +148,7 @@ struct pool {
 	bool fork_failing; /* the log knows */
 	bool missed; /* a heart did not beat: somebody may have died unheard */
 	int64_t watched_at; /* when the hearts were last listened to */
+	struct pool_memory memory;
 	struct pool_totals totals;
 };
 

@@ -39,7 +39,26 @@ bool worker_hears_last_call(const struct worker *worker)
 
 static void ask_for_successor(struct worker *worker)
 {
-	worker->enough_due = channel_send(worker->from->channel, CHANNEL_ENOUGH, 0) == -1;
+	worker->enough_due =
+	    channel_send(worker->from->channel, CHANNEL_ENOUGH, ENOUGH_REQUESTS) == -1;
+}
+
+/* Where the master cannot see what we have, we say when it is too much, once. What may be shared of
+ * it is not ours. */
+static void look_at_memory(struct worker *worker)
+{
+	int64_t own;
+
+	if (worker->memory_most == 0 || worker->now - worker->memory_looked_at < BEAT_MS)
+		return;
+	worker->memory_looked_at = worker->now;
+	own = system_own_memory();
+	if (own == -1)
+		worker->memory_most = 0; /* the master looks */
+	else if (own - (int64_t)scoreboard_touched(worker->from->scoreboard) >
+		worker->memory_most &&
+	    channel_send(worker->from->channel, CHANNEL_ENOUGH, ENOUGH_MEMORY) == 0)
+		worker->memory_most = 0;
 }
 
 void worker_count_request(struct worker *worker)
@@ -212,6 +231,7 @@ static int64_t step(struct worker *worker)
 	}
 	if (worker->enough_due)
 		ask_for_successor(worker);
+	look_at_memory(worker);
 	logs_answer_due(worker);
 	access_log_flush_all(worker);
 	next = clock_earlier(next, acceptors_tell(worker));
@@ -340,6 +360,8 @@ int worker_run(const struct handover *handover)
 	    .channel = {.fd = handover->channel, .ready = channel_ready},
 	    .bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
 	    .requests_left = jittered(handover->config->max_requests),
+	    .memory_most =
+		handover->config->max_memory == DIRECTIVE_AUTO ? 0 : handover->config->max_memory,
 	    .reserve = -1,
 	    .waiting = handover->waits,
 	};
