@@ -45,7 +45,8 @@ struct service_kind {
 	 * Returns 0, or -1 with a message in why. May be NULL.
 	 */
 	int (*prepare)(void *options, char *why, size_t size);
-	/* Closes what prepare opened. Takes half-prepared options. May be NULL. */
+	/* Closes what prepare opened. Takes half-prepared options, and those it has had already.
+	 * May be NULL. */
 	void (*release)(void *options);
 	/*
 	 * For a port that is opened while workers run: what prepare opened goes to them as

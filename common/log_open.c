@@ -4,9 +4,8 @@
  * and have us write to any file of ours (CVE-2016-1247). So the path is walked from folder to
  * folder, and of what is found on the way:
  *
- *   - a symbolic link is followed where only root or we can have made it: in a folder of root's or
- *     ours that nobody else may write to, or, if it is root's or ours itself, in one with the
- *     sticky bit;
+ *   - a symbolic link is followed if it is root's or ours, or in a folder of root's or ours that
+ *     nobody else may write to;
  *   - in any other folder a file with a second name is refused, for it may be a link to another.
  *
  * What is below /dev and /proc is opened as it is: `/dev/stdout` leads to no path that could be
@@ -87,31 +86,67 @@ static char *next_name(char *path, char **rest)
 	return name;
 }
 
+/*
+ * Reads a link, and what it is. Where a link can be held it cannot be exchanged between the two.
+ * Returns its length, or -1 with errno.
+ */
+static ssize_t read_link(int folder, const char *name, char *target, size_t size, struct stat *info)
+{
+#ifdef O_PATH
+	int link = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t length = -1;
+
+	if (link != -1 && fstat(link, info) == 0)
+		length = readlinkat(link, "", target, size);
+	fd_close(&link);
+	return length;
+#else
+	return fstatat(folder, name, info, AT_SYMLINK_NOFOLLOW) == -1
+	    ? -1
+	    : readlinkat(folder, name, target, size);
+#endif
+}
+
+/* Whether a link was made by root or us, for certain. Where it cannot be held, only a sticky bit
+ * keeps others from exchanging it. A second name may have been given to it by anybody. */
+static bool is_our_link(const struct stat *folder, const struct stat *link)
+{
+#ifdef O_PATH
+	const bool held = true;
+#else
+	const bool held = false;
+#endif
+
+	return is_ours(link) && link->st_nlink == 1 &&
+	    (held || (is_ours(folder) && folder->st_mode & S_ISVTX));
+}
+
 /* Puts where the link leads in front of the rest. Returns 0, or -1 with errno: ELOOP, it is not to
- * be followed. */
+ * be followed; ENOTDIR, it is no link. */
 static int follow(struct walk *walk, const char *name, const char *rest)
 {
 	char target[PATH_MAX];
 	struct stat folder, link;
-	ssize_t length;
 	size_t rest_length = strlen(rest);
+	ssize_t length = read_link(walk->folder, name, target, sizeof target, &link);
 
-	if (fstat(walk->folder, &folder) == -1 ||
-	    fstatat(walk->folder, name, &link, AT_SYMLINK_NOFOLLOW) == -1)
+	if (length == -1) {
+		if (errno == EINVAL || errno == ENOENT)
+			errno = ENOTDIR;
 		return -1;
-	errno = S_ISLNK(link.st_mode) ? ELOOP : ENOTDIR;
-	if (!S_ISLNK(link.st_mode) || ++walk->links > LINKS_MAX ||
-	    !(is_safe(&folder) || (is_ours(&folder) && folder.st_mode & S_ISVTX && is_ours(&link))))
+	}
+	if (fstat(walk->folder, &folder) == -1)
 		return -1;
-	length = readlinkat(walk->folder, name, target, sizeof target);
-	if (length == -1)
+	if (++walk->links > LINKS_MAX || !(is_safe(&folder) || is_our_link(&folder, &link))) {
+		errno = ELOOP;
 		return -1;
+	}
 	if ((size_t)length + 1 + rest_length >= sizeof target) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
 	/* The rest stands in walk->rest itself. */
-	memmove(target + length + 1, rest, rest_length + 1);
+	memcpy(target + length + 1, rest, rest_length + 1);
 	target[length] = rest_length > 0 ? '/' : '\0';
 	memcpy(walk->rest, target, (size_t)length + 1 + rest_length + 1);
 	return 0;
@@ -196,7 +231,7 @@ const char *log_open_error(int number)
 	if (number == ENXIO)
 		return "nobody reads this pipe";
 	if (number == ELOOP)
-		return "a symbolic link that somebody else than root may have made is not followed";
+		return "a symbolic link that somebody else may have made is not followed";
 	if (number == EMLINK)
 		return "it has a second name, and others may write to its folder";
 	return strerror(number);

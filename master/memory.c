@@ -64,7 +64,7 @@ static void replace(struct pool *pool, struct worker_process *worker, int64_t by
 
 	pool->seats[worker->seat].successor_due = true;
 	log_write(pool->log, LOG_NOTICE,
-	    "worker %u (pid %ld) has more memory than max-memory (%lld KiB, at most %lld KiB): "
+	    "worker %u (pid %ld) has %lld KiB of memory or more, and max-memory is %lld KiB: "
 	    "replacing it",
 	    slot, (long)worker->pid, (long long)bytes / 1024, limit / 1024);
 	if (worker->memory.over_since - worker->born >= SOON_MS) {

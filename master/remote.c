@@ -10,6 +10,8 @@
 #include "clock.h"
 #include "config.h"
 
+#define REOPEN_ANSWER_MS 30000 /* what is under way, and then ours, take 5 s each at the most */
+
 /* ---- saying what went wrong ---- */
 
 int remote_error(const struct command *command, const char *format, ...)
@@ -299,8 +301,9 @@ static void print_diagnostic(const struct reply *reply)
 	    reply->count > 1 ? reply_display(reply->words[1], text, sizeof text) : "");
 }
 
-/* Sends one word, and prints what is wrong before the answer. */
-static int run_word(const struct command *command, const struct options *options, const char *word)
+/* Sends one word, and prints what is wrong before the answer, which comes until the deadline. */
+static int run_word(const struct command *command, const struct options *options, const char *word,
+    int64_t deadline)
 {
 	struct request request = {.length = 0};
 	struct client client = {.fd = -1};
@@ -312,11 +315,11 @@ static int run_word(const struct command *command, const struct options *options
 		return status;
 	request_word(&request, word);
 	if (request_end(&request) == -1 ||
-	    client_send(&client, &request, CLOCK_NEVER, why, sizeof why) == -1) {
+	    client_send(&client, &request, deadline, why, sizeof why) == -1) {
 		client_close(&client);
 		return remote_error(command, "%s", why);
 	}
-	while ((more = client_line(&client, &reply, CLOCK_NEVER, why, sizeof why)) == 0 &&
+	while ((more = client_line(&client, &reply, deadline, why, sizeof why)) == 0 &&
 	    reply.kind == REPLY_LINE && strcmp(reply.words[0], "diagnostic") == 0)
 		print_diagnostic(&reply);
 	if (more == -1)
@@ -329,12 +332,13 @@ static int run_word(const struct command *command, const struct options *options
 
 int remote_run_reload(const struct command *command, const struct options *options)
 {
-	return run_word(command, options, "reload");
+	return run_word(command, options, "reload", CLOCK_NEVER);
 }
 
 int remote_run_reopen(const struct command *command, const struct options *options)
 {
-	return run_word(command, options, "reopen");
+	/* A master that hangs does not keep a script that rotates logs. */
+	return run_word(command, options, "reopen", clock_ms() + REOPEN_ANSWER_MS);
 }
 
 int remote_run_workers(const struct command *command, const struct options *options)

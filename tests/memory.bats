@@ -71,7 +71,7 @@ changed() {
 	printf 'GET / HTTP/1.1\r\nHost: x\r\n' >&6
 	load_begin -c 16 -m keep -d 60000
 	grow
-	wait_until said 'has more memory than max-memory' 1
+	wait_until said 'of memory or more, and max-memory' 1
 	wait_until said "pid $old) retires" 1
 	serves
 	printf 'Connection: close\r\n\r\n' >&6
@@ -96,13 +96,13 @@ changed() {
 		pids+=($!)
 	done
 	for pid in "${pids[@]}"; do wait "$pid"; done
-	wait_until said 'has more memory than max-memory' 1
+	wait_until said 'of memory or more, and max-memory' 1
 	wait_until said 'retires' 1
 	kill "$load_pid"
 	load_end
 	nothing_lost
 	# Never two between one retirement and the next.
-	awk '/more memory than max-memory/ { if (++open > 1) exit 1 } / retires$/ { open-- }' "$log"
+	awk '/of memory or more/ { if (++open > 1) exit 1 } / retires$/ { open-- }' "$log"
 	stop_server
 	[ "$ended" -eq 0 ]
 }
@@ -122,7 +122,7 @@ changed() {
 		sleep 0.5
 	done
 	[ "$(workers)" = "$second" ]
-	[ "$(grep -c 'has more memory than max-memory' "$log")" -eq 1 ]
+	[ "$(grep -c 'of memory or more, and max-memory' "$log")" -eq 1 ]
 	[ "$(grep -c 'within 10 s of its birth' "$log")" -eq 1 ]
 }
 
@@ -137,7 +137,7 @@ changed() {
 	done
 	sleep 1.5 # one look at least
 	[ "$(workers)" = "$old" ]
-	run ! grep -q 'more memory' "$log"
+	run ! grep -q 'of memory or more' "$log"
 }
 
 @test "max-memory is taken up by a reload" {
@@ -147,7 +147,7 @@ changed() {
 	sed -i "s/workers 1;/workers 1; max-memory ${most}k;/" lastcall.conf
 	"$lastcall" reload
 	grow
-	wait_until said 'has more memory than max-memory' 1
+	wait_until said 'of memory or more, and max-memory' 1
 }
 
 @test "max-memory has bounds, and unlimited is what it is without one" {
