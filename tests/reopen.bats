@@ -52,7 +52,7 @@ has_lines() {
 nobody_has_old() {
 	local pid
 	for pid in "$server" $(workers); do
-		run ! bash -c "ls -l /proc/$pid/fd | grep -E '\.log\.[0-9]+\$'"
+		[ -z "$(find "/proc/$pid/fd" -lname '*.log.[0-9]*' 2>/dev/null)" ] || return 1
 	done
 }
 
@@ -488,4 +488,22 @@ rotate_under_load() {
 		get >/dev/null
 	done
 	[ "$(cat secret)" = mine ]
+}
+
+@test "more files than a channel holds: a worker that hangs has them all when it goes on" {
+	many=$(for i in {1..400}; do echo "service s$i http { root site; access-log var/$i.log; }"; done)
+	start_conf "workers 2; watchdog 60s; $many listen 127.0.0.1:0 -> s400;"
+	stopped=$(workers | head -n 1)
+	kill -STOP "$stopped"
+	wait_until state_is "$stopped" T
+	for i in {1..400}; do mv "var/$i.log" "var/$i.log.1"; done
+	run -1 "$lastcall" reopen
+	[[ "$output" == *"one of them pid $stopped"* ]]
+	before=$(descriptors "$stopped")
+	kill -CONT "$stopped"
+	wait_until nobody_has_old
+	[ "$(descriptors "$stopped")" -eq "$before" ]
+	run -0 "$lastcall" reopen
+	for i in 1 2 3 4; do get; done
+	[ "$(wc -l <var/400.log)" -eq 4 ]
 }
