@@ -127,7 +127,7 @@ changed() {
 }
 
 @test "what workers share counts for none of them" {
-	is_posix && skip "the twin cannot tell: it allows for all that may be shared"
+	! is_posix || skip "the twin cannot tell: it allows for all that may be shared"
 	most=$(limit 1500)
 	start_memory "workers 1; max-memory ${most}k;"
 	old=$(workers)

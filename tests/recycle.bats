@@ -43,7 +43,9 @@ recycle_under() {
 	kill "$load_pid"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted connect_failed)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted connect_failed)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	[ "$load_status" -eq 0 ]
 	wait_until worker_count_is 2
 	stop_server
@@ -107,7 +109,8 @@ recycle_under() {
 	kill "$load_pid"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	stop_server
 	[ "$ended" -eq 0 ]
 }

@@ -71,7 +71,8 @@ state_is() {
 	run -0 "$lastcall" reopen
 	[ -z "$output" ]
 	get
-	[ "$(wc -l <var/access.log.1)" -eq 1 ] && [ "$(wc -l <var/access.log)" -eq 1 ]
+	wait_until has_lines var/access.log.1 1
+	wait_until has_lines var/access.log 1
 	log_has var/error.log.1 'ready: pid'
 	run ! log_has var/error.log 'ready: pid'
 	log_has var/error.log 'log files opened anew: 2'
@@ -90,7 +91,8 @@ state_is() {
 	wait_until test -e var/error.log
 	wait_until log_has var/error.log 'opened anew: 2'
 	get
-	[ "$(wc -l <var/access.log)" -eq 1 ] && [ "$(wc -l <var/access.log.1)" -eq 1 ]
+	wait_until has_lines var/access.log 1
+	wait_until has_lines var/access.log.1 1
 	nobody_has_old
 }
 
@@ -99,7 +101,7 @@ state_is() {
 	get
 	"$lastcall" reopen
 	get
-	[ "$(wc -l <var/access.log)" -eq 2 ]
+	wait_until has_lines var/access.log 2
 	log_has var/error.log 'ready: pid'
 	log_has var/error.log 'opened anew'
 }
@@ -172,14 +174,15 @@ rotate_under_load() {
 	"$lastcall" status >/dev/null
 	rotate 1
 	"$lastcall" reopen
-	[ -e var/access.log ] && [ ! -s var/access.log ]
+	[ -e var/access.log ]
+	[ ! -s var/access.log ]
 	cat <&7 >/dev/null
 	exec 7>&-
 	wait_until has_lines var/access.log 1
-	log_has var/access.log 'GET /large'
+	wait_until log_has var/access.log 'GET /large'
 	[ ! -s var/access.log.1 ]
 	get
-	log_has var/second.log 'GET /'
+	wait_until log_has var/second.log 'GET /'
 }
 
 @test "the log of a service that only an open port has any more, and of ports opened later" {
@@ -193,10 +196,11 @@ rotate_under_load() {
 	"$lastcall" reopen
 	get "$port"
 	get
-	[ "$(wc -l <var/access.log)" -eq 1 ] && [ "$(wc -l <var/other.log)" -eq 1 ]
+	wait_until has_lines var/access.log 1
+	wait_until has_lines var/other.log 1
 	second=$("$lastcall" open 127.0.0.1:0 other | head -n 1)
 	get "${second%% *}"
-	[ "$(wc -l <var/other.log)" -eq 2 ]
+	wait_until has_lines var/other.log 2
 }
 
 @test "two services with one log: both go on in the new file" {
@@ -205,7 +209,7 @@ rotate_under_load() {
 	"$lastcall" reopen
 	get "${addresses[0]}"
 	get "${addresses[1]}"
-	[ "$(wc -l <var/access.log)" -eq 2 ]
+	wait_until has_lines var/access.log 2
 	[ ! -s var/access.log.1 ]
 }
 
@@ -217,12 +221,12 @@ rotate_under_load() {
 	[[ "$output" == *"$work/var/access.log: Is a directory"* ]]
 	[[ "$output" == *'the old files go on there'* ]]
 	get
-	[ "$(wc -l <var/access.log.1)" -eq 1 ]
+	wait_until has_lines var/access.log.1 1
 	log_has var/error.log 'access.log: Is a directory'
 	rmdir var/access.log
 	"$lastcall" reopen
 	get
-	[ "$(wc -l <var/access.log)" -eq 1 ]
+	wait_until has_lines var/access.log 1
 }
 
 @test "logs to standard error and to a device are left alone" {
@@ -278,7 +282,7 @@ rotate_under_load() {
 	[[ "$output" == *"one of them pid $stopped"* ]]
 	# The others have it, and so has whoever asks after that.
 	get
-	log_has var/access.log 'GET /'
+	wait_until log_has var/access.log 'GET /'
 	mv var/access.log var/access.log.2
 	kill -USR1 "$server"
 	wait_until test -e var/access.log
@@ -286,7 +290,7 @@ rotate_under_load() {
 	wait_until nobody_has_old
 	run -0 "$lastcall" reopen
 	for i in 1 2 3 4 5 6 7 8; do get; done
-	[ "$(wc -l <var/access.log)" -eq 8 ]
+	wait_until has_lines var/access.log 8
 }
 
 @test "a worker that hangs and dies holds nothing up" {
@@ -316,7 +320,8 @@ rotate_under_load() {
 	exec 7>&-
 	end_server
 	[ "$ended" -eq 0 ]
-	[ "$(wc -l <var/access.log)" -eq 1 ] && [ ! -s var/access.log.1 ]
+	wait_until has_lines var/access.log 1
+	[ ! -s var/access.log.1 ]
 	log_has var/error.log 'drained in'
 }
 
@@ -330,7 +335,7 @@ rotate_under_load() {
 		wait $asked
 		wait_until nobody_has_old
 		get
-		log_has var/access.log 'GET /'
+		wait_until log_has var/access.log 'GET /'
 	done
 }
 
@@ -341,13 +346,14 @@ rotate_under_load() {
 	"$lastcall" reopen
 	get
 	[ "$(stat -c '%U %a' var/access.log)" = 'root 640' ]
-	[ "$(wc -l <var/access.log)" -eq 1 ]
+	wait_until has_lines var/access.log 1
 	# What logrotate's create has made is taken as it is.
 	rotate 2
 	install -m 600 /dev/null var/access.log
 	"$lastcall" reopen
 	get
-	[ "$(stat -c %a var/access.log)" = 600 ] && [ "$(wc -l <var/access.log)" -eq 1 ]
+	[ "$(stat -c %a var/access.log)" = 600 ]
+	wait_until has_lines var/access.log 1
 }
 
 @test "a link in a folder that others can write to is not followed, a second name not written to (CVE-2016-1247)" {
@@ -369,7 +375,7 @@ rotate_under_load() {
 	chown root var
 	"$lastcall" reopen
 	get
-	log_has var/access.log 'GET /'
+	wait_until log_has var/access.log 'GET /'
 }
 
 @test "nor is a folder that may be somebody else's link" {
@@ -384,12 +390,12 @@ rotate_under_load() {
 	[[ "$output" == *'is not followed'* ]]
 	[ -z "$(ls target)" ]
 	get
-	log_has var/moved/access.log 'GET /'
+	wait_until log_has var/moved/access.log 'GET /'
 	# Root's own is, in the same folder.
 	chown -h root var/inner
 	"$lastcall" reopen
 	get
-	log_has target/access.log 'GET /'
+	wait_until log_has target/access.log 'GET /'
 }
 
 @test "root's own links are followed, to folders and to files, in turn" {
@@ -402,7 +408,8 @@ rotate_under_load() {
 	mv elsewhere/deep/real.log elsewhere/deep/real.log.1
 	"$lastcall" reopen
 	get
-	[ "$(wc -l <elsewhere/deep/real.log)" -eq 1 ] && [ "$(wc -l <elsewhere/deep/real.log.1)" -eq 1 ]
+	wait_until has_lines elsewhere/deep/real.log 1
+	wait_until has_lines elsewhere/deep/real.log.1 1
 	ln -s loop var/loop
 	sed -i 's|var/folder/access.log|var/loop|' lastcall.conf
 	run ! "$lastcall" reload
@@ -436,7 +443,7 @@ rotate_under_load() {
 	done
 	nobody_has_old
 	get
-	[ "$(wc -l <var/access.log)" -eq 1 ]
+	wait_until has_lines var/access.log 1
 }
 
 @test "a hundred reopenings leave no descriptor in master or workers" {
@@ -505,5 +512,5 @@ rotate_under_load() {
 	[ "$(descriptors "$stopped")" -eq "$before" ]
 	run -0 "$lastcall" reopen
 	for i in 1 2 3 4; do get; done
-	[ "$(wc -l <var/400.log)" -eq 4 ]
+	wait_until has_lines var/400.log 4
 }

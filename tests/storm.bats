@@ -57,7 +57,8 @@ storm_is_over() {
 	kill "$load_pid"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	wait_until worker_count_is 2
 	[ "$(pgrep -P "$server" | wc -l)" -eq 2 ] # and no zombie
 	stop_server
