@@ -437,10 +437,8 @@ static int run_stop(const struct command *command, const struct options *options
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
 	"HUP: reload; USR1:\n"                                                                     \
-	"open log files anew; TTIN and TTOU: one worker more or fewer. Exit status: 0 drained, 3 " \
-	"something was cut, 1 failed, "                                                            \
-	"2 usage or "                                                                              \
-	"configuration.\n"
+	"open log files anew; TTIN and TTOU: one worker more or fewer.\n"                          \
+	"Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or configuration.\n"
 
 #define CLIENT_HELP                                                                                \
 	"  -s, --control ENDPOINT\n"                                                               \

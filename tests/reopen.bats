@@ -462,7 +462,7 @@ rotate_under_load() {
 	type -P logrotate || PATH=$PATH:/usr/sbin type -P logrotate || skip "there is no logrotate"
 	[ "$(id -u)" -eq 0 ] || skip "the example makes root's files"
 	start_logged
-	sed "s|/var/log/lastcall/|$work/var/|; s|/usr/local/bin/lastcall|$lastcall|g" "${LASTCALL_SOURCE:?}/conf/logrotate" >rotate.conf
+	sed "s|/var/log/lastcall/|$work/var/|; s|/usr/local/bin/lastcall|$lastcall|g; s|/run/lastcall/control.sock|$LASTCALL_CONTROL|" "${LASTCALL_SOURCE:?}/conf/logrotate" >rotate.conf
 	chmod 644 rotate.conf
 	load_begin -c 16 -m keep -t /1k.txt -e 1000 -d 60000
 	for i in 1 2 3; do
