@@ -106,6 +106,7 @@ install: $(BUILD)/lastcall
 	for file in lastcall.conf minimal.conf; do \
 		sed 's|\./public|$(PREFIX)/share/lastcall/public|' conf/$$file \
 			> $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
+	sed 's|/usr/local|$(PREFIX)|g' conf/logrotate > $(DESTDIR)$(PREFIX)/share/doc/lastcall/logrotate
 	install -m 644 README.md master/PROTOCOL conf/haproxy.cfg conf/kubernetes.yaml $(DESTDIR)$(PREFIX)/share/doc/lastcall/
 
 clean:

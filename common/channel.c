@@ -8,7 +8,7 @@
 
 #include "descriptor.h"
 
-/* What every packet begins with. A LISTEN goes on with a channel_listen and its words. */
+/* What every packet begins with. LISTEN and REOPEN go on with a channel_listen and its words. */
 struct head {
 	uint32_t type, index;
 };
@@ -26,9 +26,9 @@ int channel_send(int fd, enum channel_type type, uint32_t index)
 	return send(fd, &head, sizeof head, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 ? -1 : 0;
 }
 
-int channel_send_listen(int fd, const struct channel_message *message)
+int channel_send_fds(int fd, const struct channel_message *message)
 {
-	struct head head = {.type = CHANNEL_LISTEN, .index = message->index};
+	struct head head = {.type = message->type, .index = message->index};
 	struct iovec parts[] = {
 	    {&head, sizeof head},
 	    {(void *)(uintptr_t)&message->listen, sizeof message->listen},
@@ -79,7 +79,7 @@ static bool is_sound(
 
 	if (packet->msg_flags & MSG_TRUNC)
 		return false;
-	if (message->type != CHANNEL_LISTEN)
+	if (message->type != CHANNEL_LISTEN && message->type != CHANNEL_REOPEN)
 		return size == sizeof(struct head);
 	return size >= least && size - least == message->listen.words_size &&
 	    (size == least || message->words[message->listen.words_size - 1] == '\0');

@@ -2,13 +2,17 @@
  * The channel between the master and one worker: whole messages over a socket pair.
  *
  *   worker to master   READY      everything is open, it serves
- *                      ENOUGH     it has had its max-requests and would be replaced
+ *                      ENOUGH     it has had its max-requests, or more than its max-memory
+ *                                 (`index`), and would be replaced
  *                      RELEASED   it has closed its copy of the listener `index`
- *   master to worker   SERVE      accept from now on, for a worker that was told to wait
- *                      RETIRE     leave the listeners to the others, finish what you have, exit
- *                      LISTEN     here is another listener, with its descriptor and its service
- *                      LOOK       the word of the listener `index` says something new
- *                      CUT        the time to finish is over: cut what is open, exit
+ *                      REOPENED   it has answered ANSWER `index`: it writes to the files that it
+ * was given before that, and to no older ones KEPT       the same, but it could not take all of
+ * them master to worker   SERVE      accept from now on, for a worker that was told to wait RETIRE
+ * leave the listeners to the others, finish what you have, exit LISTEN     here is another
+ * listener, with its descriptor and its service LOOK       the word of the listener `index` says
+ * something new CUT        the time to finish is over: cut what is open, exit REOPEN     a log file
+ * was opened anew: its path, and its descriptor ANSWER     say so (REOPENED, KEPT) when all before
+ * this is done
  *
  * The master never waits for a worker: what it cannot send now it sends later, and the words are
  * the truth that a LOOK only points to.
@@ -29,7 +33,13 @@ enum channel_type {
 	CHANNEL_LISTEN,
 	CHANNEL_LOOK,
 	CHANNEL_CUT,
+	CHANNEL_REOPENED,
+	CHANNEL_KEPT,
+	CHANNEL_REOPEN,
+	CHANNEL_ANSWER,
 };
+
+enum { ENOUGH_REQUESTS, ENOUGH_MEMORY };
 
 #define CHANNEL_WORDS_MAX 8192
 #define CHANNEL_FDS_MAX 8
@@ -47,11 +57,11 @@ struct channel_listen {
 
 struct channel_message {
 	uint32_t type; /* enum channel_type, to be checked: the other side is not trusted */
-	uint32_t index; /* of the listener, where one is meant */
-	struct channel_listen listen; /* LISTEN */
-	char words[CHANNEL_WORDS_MAX]; /* LISTEN */
-	int fds[CHANNEL_FDS_MAX]; /* LISTEN: the listener's, then its service's. Owned by the
-				   * receiver */
+	uint32_t index; /* of the listener, the number of an ANSWER, what there is ENOUGH of */
+	struct channel_listen listen; /* LISTEN; of REOPEN words_size alone */
+	char words[CHANNEL_WORDS_MAX]; /* LISTEN; REOPEN: the path */
+	int fds[CHANNEL_FDS_MAX]; /* LISTEN: the listener's, then its service's; REOPEN: the file's.
+				   * Owned by the receiver */
 	int fds_count; /* fewer than were sent, or none, at the receiver's limit of descriptors */
 };
 
@@ -60,10 +70,10 @@ struct channel_message {
 int channel_send(int fd, enum channel_type type, uint32_t index);
 
 /*
- * Sends a LISTEN: message has index, listen, words and fds (not owned) set. Returns 0, or -1 as
- * channel_send.
+ * Sends a LISTEN or a REOPEN: message has type, index, listen, words and fds (not owned) set.
+ * Returns 0, or -1 as channel_send.
  */
-int channel_send_listen(int fd, const struct channel_message *message);
+int channel_send_fds(int fd, const struct channel_message *message);
 
 /*
  * Takes one message. Returns 1, 0 when there is none now, or -1 when the other side is gone or says

@@ -38,6 +38,8 @@ const struct directive config_directives[] = {
     {"watchdog", DIRECTIVE_DURATION, FIELD(watchdog), 2 * SECOND, 3600 * SECOND, NULL, NULL, "10s"},
     {"max-connections", DIRECTIVE_NUMBER, FIELD(max_connections), 1, 1000000, "auto", NULL, "auto"},
     {"max-requests", DIRECTIVE_NUMBER, FIELD(max_requests), 0, DIRECTIVE_NO_LIMIT, NULL, NULL, "0"},
+    {"max-memory", DIRECTIVE_SIZE, FIELD(max_memory), 1 << 20, DIRECTIVE_NO_LIMIT, "unlimited",
+	NULL, "unlimited"},
     {"backlog", DIRECTIVE_NUMBER, FIELD(backlog), 1, 65535, NULL, NULL, "4096"},
     {"max-listeners", DIRECTIVE_NUMBER, FIELD(max_listeners), 1, 16384, "auto", NULL, "auto"},
     {"pid-file", DIRECTIVE_PATH, FIELD(pid_file), 0, 0, NULL, NULL, NULL},

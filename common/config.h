@@ -112,6 +112,7 @@ struct config {
 	/* Of one worker; DIRECTIVE_AUTO: 4096, or what the descriptor limit allows. */
 	int64_t max_connections;
 	int64_t max_requests; /* of one worker, then it is replaced; 0: never */
+	int64_t max_memory; /* bytes of one worker, then it is replaced; DIRECTIVE_AUTO: no limit */
 	int64_t backlog; /* of each listener, 4096 */
 	int64_t max_listeners; /* open at once; DIRECTIVE_AUTO: 1024, or what the limits allow */
 	char *pid_file; /* absolute, or NULL */

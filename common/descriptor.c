@@ -39,6 +39,16 @@ int fd_set_cloexec(int fd, bool on)
 	return fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC);
 }
 
+int fd_redirect(int fd, int other)
+{
+	int result;
+
+	do {
+		result = dup2(other, fd);
+	} while (result == -1 && errno == EINTR);
+	return result == -1 ? -1 : fd_set_cloexec(fd, true);
+}
+
 /* Finishes two descriptors, or closes both. */
 static int finish_both(int ends[2])
 {

@@ -14,6 +14,10 @@ void fd_close(int *fd);
 int fd_set_nonblocking(int fd);
 int fd_set_cloexec(int fd, bool on);
 
+/* Makes fd lead to where other leads, close-on-exec; other stays as it is. Returns 0, or -1 with
+ * errno of dup2(2). */
+int fd_redirect(int fd, int other);
+
 /*
  * A pipe, read end first; a pair of Unix sockets of a type (SOCK_SEQPACKET keeps messages apart
  * and tells when the other side is gone). Both -1 on failure. Return 0, or -1 with errno EMFILE,

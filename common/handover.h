@@ -16,6 +16,14 @@
 #include "directive.h"
 #include "log.h"
 
+#define SERVICE_LOGS_MAX 4
+
+/* A log file of a service. */
+struct service_log {
+	const char *path; /* absolute; the service's */
+	int fd; /* -1: it is not open in this process */
+};
+
 /* What the master and the configuration know of a service. Tables live in worker/service.c. */
 struct service_kind {
 	const char *name; /* "http" */
@@ -37,7 +45,8 @@ struct service_kind {
 	 * Returns 0, or -1 with a message in why. May be NULL.
 	 */
 	int (*prepare)(void *options, char *why, size_t size);
-	/* Closes what prepare opened. Takes half-prepared options. May be NULL. */
+	/* Closes what prepare opened. Takes half-prepared options, and those it has had already.
+	 * May be NULL. */
 	void (*release)(void *options);
 	/*
 	 * For a port that is opened while workers run: what prepare opened goes to them as
@@ -48,6 +57,11 @@ struct service_kind {
 	 */
 	int (*lend)(const void *options, int *fds, int max);
 	int (*borrow)(void *options, const int *fds, int count);
+	/*
+	 * The log files that it has: writes at most max to logs and returns how many. Their
+	 * descriptors may be made to lead to other files, and are otherwise its own. NULL: none.
+	 */
+	int (*logs)(const void *options, struct service_log *logs, int max);
 };
 
 /* Every kind of service, NULL-terminated. */

@@ -2,12 +2,10 @@
 #include "log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,17 +13,6 @@
 _Static_assert(LINE_MAX_BYTES <= LOG_PIPE_MAX, "a line that poll(2) admits comes whole");
 
 static const char *const level_words[] = {"error: ", "warning: ", "", "", "debug: "};
-
-int log_open(const char *path)
-{
-	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	struct stat link;
-
-	if (lstat(path, &link) == 0 && S_ISLNK(link.st_mode) &&
-	    (link.st_uid == 0 || link.st_uid == geteuid()))
-		return open(path, flags, 0640);
-	return open(path, flags | O_NOFOLLOW, 0640);
-}
 
 ssize_t log_put(int fd, const char *bytes, size_t length)
 {

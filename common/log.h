@@ -26,11 +26,21 @@ struct log {
 };
 
 /*
- * Opens a log for appending, as a descriptor that never blocks. A symbolic link is followed only if
- * root or we made it: who may write to the folder could else have us write to any file. Returns the
- * descriptor, or -1 with errno (ELOOP: such a link; ENXIO: a pipe that nobody reads).
+ * Opens a log for appending, as a descriptor that never blocks; log_open.c tells which links are
+ * followed. Returns the descriptor, or -1 with errno (ELOOP: a link that somebody else may have
+ * made; EMLINK: a file in a folder of somebody else's that has another name; ENXIO: a pipe that
+ * nobody reads).
  */
 int log_open(const char *path);
+
+/* Why log_open failed, in words. */
+const char *log_open_error(int number);
+
+/*
+ * Has fd, a log that is open, lead to the file that log_open opened anew, which stays the
+ * caller's. Returns 1, or 0: it leads there already, and nothing was done; or -1 with errno.
+ */
+int log_redirect(int fd, int anew);
 
 /* Writes "lastcall: …" and a line end. A control character in the message becomes "?". */
 void log_write(struct log *log, enum log_level level, const char *format, ...)

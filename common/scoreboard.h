@@ -111,6 +111,13 @@ void scoreboard_close(struct scoreboard *scoreboard);
 /* Empties a slot for its next worker. Its tallies are not touched. */
 void slot_clear(struct slot *slot);
 
+/* The most that one worker touches of the memory, in bytes. */
+static inline size_t scoreboard_touched(const struct scoreboard *scoreboard)
+{
+	return SCOREBOARD_LISTENERS * (sizeof(struct tally) + sizeof *scoreboard->listeners) +
+	    scoreboard->slots_count * sizeof *scoreboard->slots;
+}
+
 /* What the worker in a slot counts for a listener. */
 static inline struct tally *scoreboard_tally(
     const struct scoreboard *scoreboard, size_t slot, size_t listener)

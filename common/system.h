@@ -65,6 +65,19 @@ void system_end_on_parent_death(void);
 bool system_program(struct stat *info);
 bool system_program_path(char *out, size_t size);
 
+/*
+ * What a child that was not reaped yet has resident in memory and shares with nobody, in bytes;
+ * what a fork left it in common with its parent counts as its own. Returns -1 with errno: ENOSYS,
+ * the system does not tell, and the child has to ask system_own_memory.
+ */
+int64_t system_memory_of(pid_t child);
+
+/*
+ * The most that this process had resident since its birth, in bytes, what it shares included.
+ * Returns -1 where system_memory_of knows better.
+ */
+int64_t system_own_memory(void);
+
 /* The ports that outgoing connections are given. Returns false where the system does not tell. */
 bool system_ephemeral_ports(unsigned *low, unsigned *high);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "descriptor.h"
 
 const char *const system_name = "linux";
 
@@ -151,4 +152,32 @@ int system_process_signal(int process, pid_t pid, int signal)
 	if (process >= 0)
 		return (int)syscall(SYS_pidfd_send_signal, process, signal, NULL, 0);
 	return kill(pid, signal);
+}
+
+int64_t system_memory_of(pid_t child)
+{
+	char path[64], text[128];
+	long long size, resident, shared;
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%ld/statm", (long)child);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	length = read(fd, text, sizeof text - 1);
+	fd_close(&fd);
+	if (length == -1)
+		return -1;
+	text[length] = '\0';
+	if (sscanf(text, "%lld %lld %lld", &size, &resident, &shared) != 3) {
+		errno = EPROTO;
+		return -1;
+	}
+	return resident > shared ? (resident - shared) * sysconf(_SC_PAGESIZE) : 0;
+}
+
+int64_t system_own_memory(void)
+{
+	return -1;
 }

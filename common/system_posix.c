@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,4 +138,25 @@ int system_process_signal(int process, pid_t pid, int signal)
 {
 	(void)process;
 	return kill(pid, signal);
+}
+
+int64_t system_memory_of(pid_t child)
+{
+	(void)child;
+	errno = ENOSYS;
+	return -1;
+}
+
+/* POSIX does not say what ru_maxrss counts, or that there is one: kilobytes nearly everywhere. */
+int64_t system_own_memory(void)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) == -1)
+		return -1;
+#ifdef __APPLE__
+	return (int64_t)usage.ru_maxrss;
+#else
+	return (int64_t)usage.ru_maxrss * 1024;
+#endif
 }

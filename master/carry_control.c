@@ -54,6 +54,7 @@ static const struct carry_field client_fields[] = {
     OF_CLIENT(CARRY_NUMBER, waiter.to_the_end),
     OF_CLIENT(CARRY_NUMBER, waits_for_reload),
     OF_CLIENT(CARRY_NUMBER, waits_for_upgrade),
+    OF_CLIENT(CARRY_NUMBER, waits_for_reopen),
     OF_CLIENT(CARRY_NUMBER, report.part),
     OF_CLIENT(CARRY_NUMBER, report.at),
     CARRY_END,

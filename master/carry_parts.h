@@ -21,8 +21,9 @@ int service_resume(struct carry_in *in, const struct parts *parts, struct servic
 /* The configuration that has a service, or NULL. */
 const struct config *config_having(const struct parts *parts, const struct service_config *service);
 
-/* The configuration of that number, or NULL. */
+/* The configuration of that number, or NULL; and the number of one. */
 const struct config *config_numbered(const struct parts *parts, uint64_t number);
+uint64_t config_number(const struct parts *parts, const struct config *config);
 
 void listeners_leave(struct carry_out *out, const struct parts *parts);
 int listeners_resume(struct carry_in *in, const struct parts *parts); /* a `listeners` line */

@@ -83,6 +83,7 @@ void pool_leave(struct carry_out *out, const struct parts *parts)
 		carry_line(out, "worker");
 		carry_put_number(out, "slot", i);
 		carry_put(out, worker_fields, &pool->workers[i]);
+		carry_put_number(out, "config", config_number(parts, pool->workers[i].config));
 	}
 	for (size_t i = 0; i < POOL_SEATS; i++) {
 		if (i >= pool->wanted && pool->seats[i].worker < 0 && pool->seats[i].successor < 0)
@@ -137,9 +138,10 @@ int worker_resume(struct carry_in *in, const struct parts *parts)
 {
 	struct pool *pool = parts->pool;
 	struct worker_process *worker;
-	uint64_t slot;
+	uint64_t slot, config;
 
-	if (carry_get_number(in, "slot", SCOREBOARD_SLOTS, &slot) == -1)
+	if (carry_get_number(in, "slot", SCOREBOARD_SLOTS, &slot) == -1 ||
+	    carry_get_number(in, "config", UINT64_MAX, &config) == -1)
 		return -1;
 	if (slot >= pool->capacity || pool->workers[slot].state != WORKER_VACANT)
 		return carry_wrong(in, "a worker has no place");
@@ -149,6 +151,7 @@ int worker_resume(struct carry_in *in, const struct parts *parts)
 	if (worker->state > WORKER_ABORTED || worker->state == WORKER_VACANT || worker->pid <= 1 ||
 	    worker->channel.fd < 0 || worker->seat < -1 || worker->seat >= POOL_SEATS)
 		return carry_wrong(in, "worker %ld makes no sense", (long)worker->pid);
+	worker->config = config_numbered(parts, config);
 	pool->living++;
 	return 0;
 }

@@ -211,6 +211,9 @@ static struct config *load_inherited(const struct options *options, load_functio
 	for (size_t i = 0; i < inheritance->sources.count; i++) {
 		with_texts.given = inheritance->sources.of[i];
 		*end = load(&with_texts, d);
+		/* An older one that is no longer right is missed by whoever still needs it. */
+		if (*end == NULL && i > 0)
+			*end = config_new();
 		if (*end == NULL)
 			break;
 		end = &(*end)->older;
@@ -501,11 +504,9 @@ static int run_stop(const struct command *command, const struct options *options
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \
-	"HUP: reload; USR2: upgrade;\n"                                                            \
-	"TTIN and TTOU: one worker more or fewer. Exit status: 0 drained, 3 something was cut, 1 " \
-	"failed, "                                                                                 \
-	"2 usage or "                                                                              \
-	"configuration.\n"
+	"HUP: reload; USR1:\n"                                                                     \
+	"open log files anew; USR2: upgrade; TTIN and TTOU: one worker more or fewer.\n"           \
+	"Exit status: 0 drained, 3 something was cut, 1 failed, 2 usage or configuration.\n"
 
 #define CLIENT_HELP                                                                                \
 	"  -s, --control ENDPOINT\n"                                                               \
@@ -674,6 +675,18 @@ const struct command commands[] = {
 	"done.\n",
 	.takes = TAKES_CLIENT,
 	.run = remote_run_renewal,
+    },
+    {
+	.name = "reopen",
+	.usage = "[-s ENDPOINT]",
+	.summary = "have a running daemon open its log files anew, after they were renamed",
+	.help = CLIENT_HELP
+	"  -h, --help            this\n"
+	"\nReturns when nothing is written to the renamed files any more. A file that cannot be "
+	"opened is printed; its old one\n"
+	"goes on.\n" FAILED_HELP,
+	.takes = TAKES_CLIENT,
+	.run = remote_run_reopen,
     },
     {
 	.name = "workers",

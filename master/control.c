@@ -275,6 +275,20 @@ void control_upgraded(struct control *control, unsigned number, const struct con
 	}
 }
 
+void control_reopened(struct control *control, unsigned number, const struct control_reopen *told)
+{
+	int64_t now = clock_ms();
+
+	for (struct control_client *at = control->clients; at != NULL; at = at->next) {
+		if (at->waits_for_reopen == 0 || at->waits_for_reopen > number)
+			continue;
+		at->waits_for_reopen = 0;
+		request_reopen_told(at, told);
+		client_answered(at, now);
+		client_wake(at);
+	}
+}
+
 int control_begin(struct control *control)
 {
 	for (size_t i = 0; i < CONTROL_ENDPOINTS_MAX; i++) {

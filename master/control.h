@@ -6,11 +6,10 @@
  *               └─ end of file and all answered, a fatal error, too slow ─► CLOSING ─► gone
  *
  *   READING    A request may come. Whoever holds leases may be silent for as long as he likes.
- *   WAITING    Its answer waits for a close, a reload or the stop; what comes meanwhile is kept,
- *              up to a line's length, and not looked at.
- *   REPORTING  `status` is being told, piece by piece as there is room for it.
- *   CLOSING    What it was told last is still being written and what it sent read away, for
- *              CONTROL_SLOW_MS at most.
+ *   WAITING    Its answer waits for a close, a reload, the logs or the stop; what comes meanwhile
+ * is kept, up to a line's length, and not looked at. REPORTING  `status` is being told, piece by
+ * piece as there is room for it. CLOSING    What it was told last is still being written and what
+ * it sent read away, for CONTROL_SLOW_MS at most.
  *
  * Nothing here blocks, and what a client can make the master keep is bounded.
  */
@@ -43,6 +42,13 @@ struct control_reload {
 	unsigned generation; /* that serves from now on */
 };
 
+/* What a reopening of the logs came to. */
+struct control_reopen {
+	size_t files; /* opened anew */
+	const char *lines; /* what could not be, each with its line end; or "" */
+	const char *why; /* "": all is done; else in one sentence */
+};
+
 struct control {
 	/* Set by whoever makes it. */
 	const struct config *config;
@@ -54,6 +60,7 @@ struct control {
 	void (*stop)(void *owner, bool now); /* last call, as TERM; with now, as QUIT */
 	unsigned (*reload)(void *owner); /* as HUP; returns the number of that reload */
 	bool (*upgrade)(void *owner); /* as USR2; false: it cannot be */
+	unsigned (*reopen)(void *owner); /* as USR1; returns the number of that reopening */
 	void *owner;
 	int64_t started; /* ms */
 
@@ -112,6 +119,8 @@ void control_reloaded(struct control *control, unsigned number, const struct con
 /* The upgrade came to that, for those who asked for it. told NULL: it is done, and what the reload
  * of that number comes to is their answer. */
 void control_upgraded(struct control *control, unsigned number, const struct control_reload *told);
+/* The same for the logs. */
+void control_reopened(struct control *control, unsigned number, const struct control_reopen *told);
 
 /* The stop is over: answers those who asked for it, with the receipt of all ports. Closes their
  * connections and all others, with what they can take of it at once. */

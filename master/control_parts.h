@@ -127,6 +127,7 @@ struct control_client {
 	bool waits_for_stop;
 	unsigned waits_for_reload; /* its number; 0: it does not */
 	bool waits_for_upgrade;
+	unsigned waits_for_reopen; /* the same for the logs */
 	struct control_report report;
 
 	struct control_buffer out; /* sent of it are written */
@@ -204,6 +205,9 @@ void request_lease_told(struct port_holder *holder, const struct listener *liste
 
 /* What a client is told of a reload that it asked for. */
 void request_reload_told(struct control_client *client, const struct control_reload *told);
+
+/* The same for the logs. */
+void request_reopen_told(struct control_client *client, const struct control_reopen *told);
 
 /* Writes the next line of a report to an empty line. Returns false when it is over. */
 bool report_line(const struct control *control, struct control_report *report,

@@ -35,9 +35,9 @@ struct request_row {
 	request_function *run;
 };
 
-static request_function request_reload, request_workers, request_open, request_lease, request_close,
-    request_cancel, request_status, request_stop, request_ping, request_token, request_help,
-    request_upgrade;
+static request_function request_reload, request_reopen, request_workers, request_open,
+    request_lease, request_close, request_cancel, request_status, request_stop, request_ping,
+    request_token, request_help, request_upgrade;
 
 static const struct request_row rows[] = {
     {"open", "open [folder=PATH] ADDR SERVICE [ARG...]", line_open_options, 2, LINE_WORDS_MAX,
@@ -49,6 +49,7 @@ static const struct request_row rows[] = {
     {"status", "status", NULL, 0, 0, request_status},
     {"reload", "reload", NULL, 0, 0, request_reload},
     {"upgrade", "upgrade", NULL, 0, 0, request_upgrade},
+    {"reopen", "reopen", NULL, 0, 0, request_reopen},
     {"workers", "workers N", NULL, 1, 1, request_workers},
     {"stop", "stop [now=on]", line_stop_options, 0, 0, request_stop},
     {"ping", "ping", NULL, 0, 0, request_ping},
@@ -560,27 +561,62 @@ static void request_upgrade(struct control_client *client, const struct request 
 	client->waits_for_upgrade = true;
 }
 
-void request_reload_told(struct control_client *client, const struct control_reload *told)
+/* Says what is wrong, a line each. */
+static void say_diagnostics(struct control_client *client, const char *lines)
 {
-	struct line_out line = {.length = 0};
 	char text[CONTROL_LINE_MAX / 4];
 
-	for (const char *at = told->lines; *at != '\0';) {
+	for (const char *at = lines; *at != '\0';) {
 		size_t length = strcspn(at, "\n");
+		struct line_out line = {.length = 0};
 
 		snprintf(text, sizeof text, "%.*s", (int)length, at);
 		line_put_word(&line, "", "diagnostic");
 		line_put_word(&line, "", text);
 		client_say(client, &line);
-		line.length = 0;
 		at += length + (at[length] == '\n');
 	}
+}
+
+void request_reload_told(struct control_client *client, const struct control_reload *told)
+{
+	struct line_out line = {.length = 0};
+
+	say_diagnostics(client, told->lines);
 	if (!told->done) {
 		client_error(client, told->wrong ? "configuration" : "failed", "%s", told->why);
 		return;
 	}
 	line_put_word(&line, "", "ok");
 	line_put_number(&line, "generation=", told->generation);
+	client_say(client, &line);
+}
+
+static void request_reopen(struct control_client *client, const struct request *request)
+{
+	struct control *control = client->control;
+
+	if (!client->trusted) {
+		refuse(
+		    client, "denied", "reopen is for the daemon's own user and root", request->now);
+		return;
+	}
+	client_set_state(client, CLIENT_WAITING, request->now);
+	control->acted = true;
+	client->waits_for_reopen = control->reopen(control->owner);
+}
+
+void request_reopen_told(struct control_client *client, const struct control_reopen *told)
+{
+	struct line_out line = {.length = 0};
+
+	say_diagnostics(client, told->lines);
+	if (told->why[0] != '\0') {
+		client_error(client, "failed", "%s", told->why);
+		return;
+	}
+	line_put_word(&line, "", "ok");
+	line_put_number(&line, "files=", (int64_t)told->files);
 	client_say(client, &line);
 }
 
@@ -695,7 +731,8 @@ static void run_row(struct control_client *client, const struct request_row *row
 		    request.count < row->min ? "a word is missing" : "a word too many", row->usage);
 	else if (client->revoked &&
 	    (row->run == request_open || row->run == request_lease || row->run == request_reload ||
-		row->run == request_workers || row->run == request_stop))
+		row->run == request_reopen || row->run == request_workers ||
+		row->run == request_stop))
 		refuse(client, "policy",
 		    "this endpoint has other rules now, or is gone; connect again", now);
 	else

@@ -25,6 +25,7 @@
 #include "ports.h"
 #include "privilege.h"
 #include "reload.h"
+#include "reopen.h"
 #include "scoreboard.h"
 #include "setup.h"
 #include "signals.h"
@@ -59,6 +60,7 @@ struct master {
 	struct pidfile pidfile;
 	struct reload reload; /* has the configuration in force */
 	struct upgrade upgrade;
+	struct reopen reopen;
 
 	int64_t stop_begun; /* ms */
 	int64_t deadline; /* of the state at hand: drain-delay, grace, or SIGKILL; CLOCK_NEVER */
@@ -67,7 +69,7 @@ struct master {
 	bool killed; /* SIGKILL was sent to who was left */
 };
 
-/* Signals that the master hears. HUP, USR1 and USR2 have their rows in handle_signals. */
+/* Signals that the master hears. What each does is in handle_signals. */
 static const int heard[] = {
     SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1, SIGUSR2, 0};
 
@@ -293,6 +295,11 @@ static unsigned reload_for_client(void *owner)
 	return reload_ask(&((struct master *)owner)->reload);
 }
 
+static unsigned reopen_for_client(void *owner)
+{
+	return reopen_ask(&((struct master *)owner)->reopen);
+}
+
 /* ---- what should be, against what is ---- */
 
 /* Returns when to look again. */
@@ -327,8 +334,10 @@ static int64_t reconcile(struct master *master, int64_t now)
 		master->deadline = CLOCK_NEVER;
 	}
 	next = clock_earlier(next, pool_reconcile(&master->pool, now));
-	/* The upgrade before the reload, which has its turn while the other one waits. */
-	if (master->state == MASTER_SERVING)
+	next = clock_earlier(next, reopen_step(&master->reopen, now));
+	/* The upgrade before the reload, which has its turn while the other one waits. Who asked
+	 * for logs is answered first. */
+	if (master->state == MASTER_SERVING && reopen_is_told(&master->reopen))
 		next = clock_earlier(next, upgrade_step(&master->upgrade, now));
 	if (master->state == MASTER_SERVING && !upgrade_is_busy(&master->upgrade))
 		next = clock_earlier(next, reload_step(&master->reload, now));
@@ -373,8 +382,7 @@ static void handle_signals(struct master *master, int64_t now)
 	if (signals_take(SIGHUP) && master->state < MASTER_DELAYING)
 		reload_signalled(&master->reload, now);
 	if (signals_take(SIGUSR1))
-		log_write(&master->log, LOG_WARNING,
-		    "USR1: this version cannot reopen logs; going on as before");
+		reopen_signalled(&master->reopen, now);
 	if (signals_take(SIGUSR2) && master->state < MASTER_DELAYING &&
 	    !upgrade_ask(&master->upgrade))
 		log_write(&master->log, LOG_WARNING,
@@ -424,6 +432,7 @@ static void detach(void *owner)
 
 	leave_terminal(false);
 	control_detach(&master->control);
+	reopen_close(&master->reopen);
 	pidfile_detach(&master->pidfile);
 	fd_close(&master->announce.ready_fd);
 	fd_close(&master->announce.parent);
@@ -493,6 +502,7 @@ static void connect_parts(struct master *master)
 	    .stop = stop_for_client,
 	    .reload = reload_for_client,
 	    .upgrade = upgrade_for_client,
+	    .reopen = reopen_for_client,
 	    .owner = master,
 	    .started = clock_ms(),
 	};
@@ -543,6 +553,7 @@ static void close_all(struct master *master)
 	pidfile_close(&master->pidfile);
 	loop_close(master->loop);
 	fd_close(&master->announce.ready_fd);
+	reopen_close(&master->reopen);
 	setup_log_close(&master->log);
 	reload_close(&master->reload); /* last: the others point into the configuration */
 }
@@ -594,6 +605,7 @@ static void init(struct master *master, struct config *config, const struct anno
 		    .parts =
 			{
 			    .reload = &master->reload,
+			    .reopen = &master->reopen,
 			    .listeners = &master->listeners,
 			    .scoreboard = &master->scoreboard,
 			    .pool = &master->pool,
@@ -603,6 +615,14 @@ static void init(struct master *master, struct config *config, const struct anno
 			},
 		    .log = &master->log,
 		    .result = {.fd = -1},
+		},
+	    .reopen =
+		{
+		    .log = &master->log,
+		    .reload = &master->reload,
+		    .listeners = &master->listeners,
+		    .pool = &master->pool,
+		    .control = &master->control,
 		},
 	};
 }
@@ -675,11 +695,8 @@ static int resume_all(
 	if (privilege_raise_descriptors(&config->max_connections,
 		setup_descriptors(config, setup_workers(config)), why, size) == -1)
 		return -1;
-	for (struct config *at = config; at != NULL;
-	     at = at == config ? master->reload.older : at->older) {
-		if (setup_services(at, why, size) == -1)
-			return -1;
-	}
+	if (setup_services(config, why, size) == -1)
+		return -1;
 	master->upgrade.parts.rehearses = inheritance->rehearses;
 	result = state_resume(&inheritance->in, &master->upgrade.parts);
 	snprintf(why, size, "%s", inheritance->in.why);

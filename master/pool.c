@@ -19,6 +19,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "descriptor.h"
+#include "memory.h"
 #include "signals.h"
 #include "system.h"
 #include "watchdog.h"
@@ -199,6 +200,7 @@ static int describe(
 		return -1;
 	}
 
+	message->type = CHANNEL_LISTEN;
 	message->index = listener->index;
 	message->fds[0] = listener->fd;
 	message->fds_count = 1;
@@ -233,7 +235,7 @@ static bool takes_listeners(const struct worker_process *worker)
 static void offer(struct pool *pool, struct worker_process *worker, struct listener *listener,
     const struct channel_message *message)
 {
-	if (channel_send_listen(worker->channel.fd, message) == 0)
+	if (channel_send_fds(worker->channel.fd, message) == 0)
 		listener_hold(listener, slot_of(pool, worker), true);
 	else
 		worker->behind = true;
@@ -494,6 +496,7 @@ static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, c
 	    .heir = plan->renews,
 	    .retire_ends = CLOCK_NEVER,
 	    .room = (uint64_t)plan->config->max_connections,
+	    .config = plan->config,
 	};
 	pool_set_state(worker, WORKER_STARTING);
 	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
@@ -582,7 +585,9 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 
 static void wants_successor(struct pool *pool, const struct worker_process *worker)
 {
-	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker))
+	/* One that has a successor already wants no second one. */
+	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker) &&
+	    pool->seats[worker->seat].successor < 0)
 		pool->seats[worker->seat].successor_due = true;
 }
 
@@ -594,7 +599,15 @@ static void heed(
 	if (message->type == CHANNEL_READY) {
 		became_ready(pool, worker);
 	} else if (message->type == CHANNEL_ENOUGH) {
-		wants_successor(pool, worker);
+		if (message->index == ENOUGH_MEMORY)
+			memory_said(worker);
+		else
+			wants_successor(pool, worker);
+	} else if (message->type == CHANNEL_REOPENED || message->type == CHANNEL_KEPT) {
+		if (message->index != worker->logs.due)
+			return; /* of one before */
+		worker->logs.due = 0;
+		worker->logs.kept = message->type == CHANNEL_KEPT;
 	} else if (message->type == CHANNEL_RELEASED && message->index < pool->listeners->count) {
 		const struct listener *listener = &pool->listeners->all[message->index];
 
@@ -904,6 +917,7 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 	int64_t next = pool->living > 0 ? now + WATCHDOG_LOOK_MS : CLOCK_NEVER;
 
 	watchdog_look(pool, now);
+	memory_look(pool, now);
 	if (pool->missed)
 		pool_reap(pool, now);
 	pool->missed = false;
@@ -957,6 +971,15 @@ size_t pool_generations(const struct pool *pool)
 	return count;
 }
 
+bool pool_uses(const struct pool *pool, const struct config *config)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].config == config)
+			return true;
+	}
+	return false;
+}
+
 int pool_admits(
     const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size)
 {
@@ -999,6 +1022,7 @@ void pool_renew_commit(struct pool *pool, int64_t now)
 	pool->wanted = pool->next.wanted;
 	pool->generation = pool->next.generation;
 	pool->renewal = RENEWAL_NONE;
+	pool->memory = (struct pool_memory){.looked_at = now}; /* the limit may be another */
 	for (size_t i = 0; i < POOL_SEATS; i++) {
 		struct seat *seat = &pool->seats[i];
 		struct worker_process *heir = NULL;

@@ -40,6 +40,19 @@ enum worker_state {
 
 struct pool;
 
+/* How far a worker has come with log files that were opened anew (reopen.c). */
+struct worker_logs {
+	unsigned due; /* the number of the reopening that it has to answer; 0: none */
+	size_t sent; /* files of it; one more, when it was asked to answer too */
+	bool kept; /* it could not take all */
+};
+
+/* What is known of the memory of a worker (memory.c). */
+struct worker_memory {
+	int64_t over_since; /* ms: when it was first seen above the limit; 0: it was not */
+	bool said; /* it said so itself, where we cannot look */
+};
+
 /* One process. Its slot on the scoreboard is its place in pool->workers. */
 struct worker_process {
 	struct pool *pool;
@@ -58,6 +71,9 @@ struct worker_process {
 	bool serve_due; /* SERVE could not be sent yet */
 	int64_t retire_ends; /* ms: of one that retires, when it is cut; CLOCK_NEVER */
 	bool cut; /* it was told to end, or killed, for that */
+	const struct config *config; /* that it was born with; to be compared only */
+	struct worker_logs logs;
+	struct worker_memory memory;
 	uint64_t room; /* connections that it can hold */
 };
 
@@ -98,6 +114,13 @@ struct pool_totals {
 	uint64_t queued, answered, left, cut; /* since the stop began */
 };
 
+/* What max-memory has brought about so far (memory.c). */
+struct pool_memory {
+	int64_t looked_at; /* ms */
+	unsigned soon; /* replaced in a row that were too large soon after their birth */
+	bool blind; /* the log knows that we cannot see what they have */
+};
+
 struct pool {
 	const struct config *config;
 	struct log *log;
@@ -129,6 +152,7 @@ struct pool {
 	bool rehearses; /* its workers are for a rehearsal, and serve nobody */
 	bool missed; /* a heart did not beat: somebody may have died unheard */
 	int64_t watched_at; /* when the hearts were last listened to */
+	struct pool_memory memory;
 	struct pool_totals totals;
 };
 
@@ -165,6 +189,9 @@ size_t pool_generations(const struct pool *pool);
  */
 int pool_admits(
     const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size);
+
+/* Whether a worker lives that was born with that configuration. */
+bool pool_uses(const struct pool *pool, const struct config *config);
 
 /*
  * Begins a renewal. plan's config, privilege, log and wanted are set and outlive it. Returns 0, or

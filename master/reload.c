@@ -210,8 +210,13 @@ static void sweep(struct reload *reload, int64_t now)
 			link = &config->older;
 			continue;
 		}
-		*link = config->older;
 		setup_release(config);
+		/* Where its workers write their logs is known from it as long as they live. */
+		if (pool_uses(reload->pool, config)) {
+			link = &config->older;
+			continue;
+		}
+		*link = config->older;
 		config_free(config);
 	}
 }

@@ -10,6 +10,8 @@
 #include "clock.h"
 #include "config.h"
 
+#define REOPEN_ANSWER_MS 30000 /* what is under way, and then ours, take 5 s each at the most */
+
 /* ---- saying what went wrong ---- */
 
 int remote_error(const struct command *command, const char *format, ...)
@@ -290,7 +292,7 @@ static void print_stop(const struct receipt *receipt)
 	printf(", %llu cut\n", (unsigned long long)receipt->cut);
 }
 
-/* A line of what is wrong with a configuration, as it is. */
+/* A line of what is wrong, as it is. */
 static void print_diagnostic(const struct reply *reply)
 {
 	char text[REPLY_DISPLAY];
@@ -299,8 +301,9 @@ static void print_diagnostic(const struct reply *reply)
 	    reply->count > 1 ? reply_display(reply->words[1], text, sizeof text) : "");
 }
 
-/* `reload` and `upgrade`: both are answered when new workers serve. */
-int remote_run_renewal(const struct command *command, const struct options *options)
+/* Sends the command's name, and prints what is wrong before the answer, which comes until the
+ * deadline. */
+static int run_word(const struct command *command, const struct options *options, int64_t deadline)
 {
 	struct request request = {.length = 0};
 	struct client client = {.fd = -1};
@@ -312,11 +315,11 @@ int remote_run_renewal(const struct command *command, const struct options *opti
 		return status;
 	request_word(&request, command->name);
 	if (request_end(&request) == -1 ||
-	    client_send(&client, &request, CLOCK_NEVER, why, sizeof why) == -1) {
+	    client_send(&client, &request, deadline, why, sizeof why) == -1) {
 		client_close(&client);
 		return remote_error(command, "%s", why);
 	}
-	while ((more = client_line(&client, &reply, CLOCK_NEVER, why, sizeof why)) == 0 &&
+	while ((more = client_line(&client, &reply, deadline, why, sizeof why)) == 0 &&
 	    reply.kind == REPLY_LINE && strcmp(reply.words[0], "diagnostic") == 0)
 		print_diagnostic(&reply);
 	if (more == -1)
@@ -325,6 +328,17 @@ int remote_run_renewal(const struct command *command, const struct options *opti
 		status = remote_refused(command, &reply);
 	client_close(&client);
 	return status;
+}
+
+int remote_run_renewal(const struct command *command, const struct options *options)
+{
+	return run_word(command, options, CLOCK_NEVER);
+}
+
+int remote_run_reopen(const struct command *command, const struct options *options)
+{
+	/* A master that hangs does not keep a script that rotates logs. */
+	return run_word(command, options, clock_ms() + REOPEN_ANSWER_MS);
 }
 
 int remote_run_workers(const struct command *command, const struct options *options)

@@ -11,12 +11,13 @@
 #include "client.h"
 #include "command.h"
 
-/* The commands; `stop` is that without a pid file. */
+/* The commands; `stop` is that without a pid file, `renewal` is `reload` and `upgrade`. */
 int remote_run_open(const struct command *command, const struct options *options);
 int remote_run_close(const struct command *command, const struct options *options);
 int remote_run_cancel(const struct command *command, const struct options *options);
 int remote_run_ping(const struct command *command, const struct options *options);
 int remote_run_renewal(const struct command *command, const struct options *options);
+int remote_run_reopen(const struct command *command, const struct options *options);
 int remote_run_workers(const struct command *command, const struct options *options);
 int remote_run_stop(const struct command *command, const struct options *options);
 

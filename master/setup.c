@@ -56,7 +56,7 @@ size_t setup_descriptors(const struct config *config, size_t workers)
 	size_t count = pool_capacity(workers) * 3 + listeners + folders + 64;
 
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
-		count += 2; /* a folder and a log */
+		count += 3; /* a folder and a log, and that log once more while it is opened anew */
 	return count;
 }
 
@@ -69,7 +69,7 @@ int setup_log(struct log *log, const struct config *config, char *why, size_t si
 		return 0;
 	log->fd = log_open(path);
 	if (log->fd == -1) {
-		snprintf(why, size, "error-log %s: %s", path, strerror(errno));
+		snprintf(why, size, "error-log %s: %s", path, log_open_error(errno));
 		log->fd = STDERR_FILENO;
 		return -1;
 	}

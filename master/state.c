@@ -14,7 +14,9 @@
 #include "pool.h"
 #include "ports.h"
 #include "reload.h"
+#include "reopen.h"
 #include "scoreboard.h"
+#include "setup.h"
 
 /*
  * What the two programs must agree on: what is said here, and the shape of what the workers share
@@ -61,6 +63,15 @@ static const struct carry_field reload_fields[] = {
     CARRY_END,
 };
 
+static const struct carry_field reopen_fields[] = {
+    CARRY_FIELD(CARRY_NUMBER, struct reopen, asked),
+    CARRY_FIELD(CARRY_NUMBER, struct reopen, begun),
+    CARRY_FIELD(CARRY_NUMBER, struct reopen, state),
+    CARRY_FIELD(CARRY_NUMBER, struct reopen, not_before),
+    CARRY_FIELD(CARRY_NUMBER, struct reopen, begun_at),
+    CARRY_END,
+};
+
 /* ---- configurations and their services ---- */
 
 const struct config *config_numbered(const struct parts *parts, uint64_t number)
@@ -73,6 +84,15 @@ const struct config *config_numbered(const struct parts *parts, uint64_t number)
 	while (config != NULL && --number > 0)
 		config = config->older;
 	return config;
+}
+
+uint64_t config_number(const struct parts *parts, const struct config *config)
+{
+	uint64_t number = 0;
+
+	while (config_numbered(parts, number) != config)
+		number++;
+	return number;
 }
 
 const struct config *config_having(const struct parts *parts, const struct service_config *service)
@@ -175,6 +195,8 @@ void state_leave(struct carry_out *out, const struct parts *parts)
 	carry_put_fd(out, "pidfile", parts->pidfile->fd);
 	if (parts->pidfile->fd >= 0)
 		carry_put_bytes(out, "path", parts->pidfile->path, strlen(parts->pidfile->path));
+	carry_line(out, "reopen");
+	carry_put(out, reopen_fields, parts->reopen);
 	pool_leave(out, parts);
 	listeners_leave(out, parts);
 	control_leave(out, parts);
@@ -262,11 +284,38 @@ static int master_resume_line(struct carry_in *in, const struct parts *parts)
 	return 0;
 }
 
+static int reopen_resume(struct carry_in *in, const struct parts *parts)
+{
+	struct reopen *reopen = parts->reopen;
+
+	if (carry_get(in, reopen_fields, reopen) == -1)
+		return -1;
+	/* A worker that hung has the old files still: all are told once more. */
+	if (reopen->state != REOPEN_IDLE && reopen->asked == reopen->begun)
+		reopen->asked++;
+	reopen->state = REOPEN_IDLE;
+	return 0;
+}
+
+/* What older configurations have open, for the ports that still need it. */
+static int prepare_older(struct carry_in *in, const struct parts *parts)
+{
+	char why[200];
+
+	for (struct config *at = parts->reload->older; at != NULL; at = at->older) {
+		if (setup_services(at, why, sizeof why) == -1 &&
+		    listeners_use(parts->listeners, at))
+			return carry_wrong(in, "%s", why);
+	}
+	return 0;
+}
+
 static const struct {
 	const char *kind;
 	int (*resume)(struct carry_in *in, const struct parts *parts);
 } kinds[] = {
     {"master", master_resume_line},
+    {"reopen", reopen_resume},
     {"pool", pool_resume},
     {"bell", bell_resume},
     {"worker", worker_resume},
@@ -299,7 +348,7 @@ int state_resume(struct carry_in *in, const struct parts *parts)
 		return -1;
 	if (parts->control->wheel == NULL)
 		return carry_wrong(in, "nothing is left of control");
-	return 0;
+	return prepare_older(in, parts);
 }
 
 int state_begin(const struct parts *parts)

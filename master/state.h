@@ -19,11 +19,13 @@ struct pidfile;
 struct pool;
 struct ports;
 struct reload;
+struct reopen;
 struct scoreboard;
 
 /* The parts of a master that an upgrade carries over. None is owned. */
 struct parts {
 	struct reload *reload;
+	struct reopen *reopen;
 	struct listeners *listeners;
 	struct scoreboard *scoreboard;
 	struct pool *pool;
@@ -51,8 +53,8 @@ int state_sources(struct carry_in *in, struct state_sources *sources);
 void state_release_sources(struct state_sources *sources);
 
 /*
- * Makes the rest again. The parts know of each other, and reload of the configurations, whose
- * services are prepared. Returns 0, or -1 with why in `in`.
+ * Makes the rest again. The parts know of each other, and reload of the configurations; the
+ * services of the one in force are prepared. Returns 0, or -1 with why in `in`.
  */
 int state_resume(struct carry_in *in, const struct parts *parts);
 

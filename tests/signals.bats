@@ -208,10 +208,10 @@ kill_until_back_off() {
 	wait_until grep -q 'reloaded: ' "$log"
 	serves
 	kill -USR1 "$server"
-	wait_until grep -q "USR1: " "$log"
+	wait_until grep -q 'log files opened anew: ' "$log"
 	serves
 	kill -USR2 "$server"
-	wait_until grep -q "upgraded: " "$log"
+	wait_until grep -q 'upgraded: ' "$log"
 	serves
 	finish_request
 	stop_server TERM
@@ -225,7 +225,7 @@ kill_until_back_off() {
 	kill -HUP "$server"
 	kill -USR1 "$server"
 	wait_until grep -q 'reloaded: ' "$log"
-	wait_until grep -q 'USR1: ' "$log"
+	wait_until grep -q 'log files opened anew: ' "$log"
 	# shellcheck disable=SC2046
 	kill -KILL $(workers | head -n 1)
 	wait_until grep -q 'was killed by signal 9' "$log"

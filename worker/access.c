@@ -3,12 +3,22 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "date.h"
 #include "log.h"
 #include "scoreboard.h"
 #include "worker.h"
+
+void access_log_opened(struct access_log *log)
+{
+	struct stat info;
+
+	/* What cannot be asked is written to as if it could be a pipe. */
+	log->piped = fstat(log->fd, &info) == -1 || !S_ISREG(info.st_mode);
+	log->torn = false;
+}
 
 /* How much to write in one go: all, or the whole lines that a pipe takes without blocking. */
 static size_t piece(const struct access_log *log, size_t at)

@@ -40,6 +40,9 @@ struct access_entry {
 	size_t line_length, referer_length, agent_length;
 };
 
+/* Its descriptor leads to a file that was just opened. */
+void access_log_opened(struct access_log *log);
+
 /* Adds a line; it is written at the end of the turn, or now when there is no room. */
 void access_log_add(
     struct worker *worker, struct access_log *log, const struct access_entry *entry);

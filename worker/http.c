@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "access.h"
@@ -193,8 +192,8 @@ static int http_prepare(void *options, char *why, size_t size)
 		return 0;
 	fd = log_open(http->access_log_path);
 	if (fd == -1) {
-		snprintf(why, size, "access-log %s: %s", http->access_log_path,
-		    errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
+		snprintf(
+		    why, size, "access-log %s: %s", http->access_log_path, log_open_error(errno));
 		return -1;
 	}
 	http->access_fd = fd + 1;
@@ -226,12 +225,21 @@ static int http_borrow(void *options, const int *fds, int count)
 	return 0;
 }
 
+static int http_logs(const void *options, struct service_log *logs, int max)
+{
+	const struct http_options *http = options;
+
+	if (http->access_log_path == NULL || max < 1)
+		return 0;
+	logs[0] = (struct service_log){http->access_log_path, http->access_fd - 1};
+	return 1;
+}
+
 /* ---- the service in a worker ---- */
 
 static int http_start(struct worker *worker, void *options, char *why, size_t size)
 {
 	struct http_options *http = options;
-	struct stat info;
 
 	(void)worker;
 	http->promise_length = answer_promise(http->promise, sizeof http->promise, http->keepalive);
@@ -245,11 +253,11 @@ static int http_start(struct worker *worker, void *options, char *why, size_t si
 	if (http->access_fd == 0)
 		return 0;
 	http->access_log = calloc(1, sizeof *http->access_log);
-	if (http->access_log == NULL || fstat(http->access_fd - 1, &info) == -1)
+	if (http->access_log == NULL)
 		goto fail;
 	http->access_log->fd = http->access_fd - 1;
 	http->access_log->format = (enum access_format)http->access_log_format;
-	http->access_log->piped = !S_ISREG(info.st_mode);
+	access_log_opened(http->access_log);
 	return 0;
 fail:
 	snprintf(why, size, "%s", strerror(errno));
@@ -263,6 +271,14 @@ static void http_stop(void *options)
 	root_stop(&http->root);
 	free(http->access_log);
 	http->access_log = NULL;
+}
+
+static void http_reopened(void *options)
+{
+	struct http_options *http = options;
+
+	if (http->access_log != NULL)
+		access_log_opened(http->access_log);
 }
 
 /* ---- answering ---- */
@@ -743,9 +759,11 @@ const struct service http_service = {
 	    .release = http_release,
 	    .lend = http_lend,
 	    .borrow = http_borrow,
+	    .logs = http_logs,
 	},
     .start = http_start,
     .stop = http_stop,
+    .reopened = http_reopened,
     .open = http_open,
     .ready = http_ready,
     .expire = http_expire,

@@ -22,6 +22,10 @@ struct service {
 	/* Undoes start, for a service whose port is closed while the worker lives. May be NULL. */
 	void (*stop)(void *options);
 
+	/* Descriptors of its logs (kind.logs) lead to other files now; all lines before were
+	 * written. May be NULL. */
+	void (*reopened)(void *options);
+
 	/* A connection was accepted, and may have sent bytes already. */
 	void (*open)(struct connection *c);
 

@@ -16,6 +16,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "listening.h"
+#include "logs.h"
 #include "system.h"
 
 #define BEAT_MS 1000
@@ -47,7 +48,26 @@ bool worker_is_leaving(const struct worker *worker)
 
 static void ask_for_successor(struct worker *worker)
 {
-	worker->enough_due = channel_send(worker->from->channel, CHANNEL_ENOUGH, 0) == -1;
+	worker->enough_due =
+	    channel_send(worker->from->channel, CHANNEL_ENOUGH, ENOUGH_REQUESTS) == -1;
+}
+
+/* Where the master cannot see what we have, we say when it is too much, once. What may be shared of
+ * it is not ours. */
+static void look_at_memory(struct worker *worker)
+{
+	int64_t own;
+
+	if (worker->memory_most == 0 || worker->now - worker->memory_looked_at < BEAT_MS)
+		return;
+	worker->memory_looked_at = worker->now;
+	own = system_own_memory();
+	if (own == -1)
+		worker->memory_most = 0; /* the master looks */
+	else if (own - (int64_t)scoreboard_touched(worker->from->scoreboard) >
+		worker->memory_most &&
+	    channel_send(worker->from->channel, CHANNEL_ENOUGH, ENOUGH_MEMORY) == 0)
+		worker->memory_most = 0;
 }
 
 void worker_count_request(struct worker *worker)
@@ -157,6 +177,12 @@ static void heed(struct worker *worker, const struct channel_message *message)
 	case CHANNEL_LOOK:
 		acceptors_look(worker, message->index + 1);
 		break;
+	case CHANNEL_REOPEN:
+		logs_reopen(worker, message);
+		break;
+	case CHANNEL_ANSWER:
+		logs_answer(worker, message->index);
+		break;
 	default:
 		break;
 	}
@@ -215,6 +241,8 @@ static int64_t step(struct worker *worker)
 	}
 	if (worker->enough_due)
 		ask_for_successor(worker);
+	look_at_memory(worker);
+	logs_answer_due(worker);
 	access_log_flush_all(worker);
 	next = clock_earlier(next, acceptors_tell(worker));
 	acceptors_sweep(worker);
@@ -342,6 +370,8 @@ int worker_run(const struct handover *handover)
 	    .channel = {.fd = handover->channel, .ready = channel_ready},
 	    .bell = {.fd = handover->bell_ears[handover->slot], .ready = bell_ready},
 	    .requests_left = jittered(handover->config->max_requests),
+	    .memory_most =
+		handover->config->max_memory == DIRECTIVE_AUTO ? 0 : handover->config->max_memory,
 	    .reserve = -1,
 	    .waiting = handover->waits,
 	};

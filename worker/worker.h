@@ -105,10 +105,15 @@ struct worker {
 
 	uint64_t requests_left; /* until a successor is asked for; 0: never, or it was */
 	bool enough_due; /* asking could not be sent yet */
+	int64_t memory_most; /* bytes: more than that is too much; 0: no limit, or it was said */
+	int64_t memory_looked_at; /* ms */
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
 	struct turned_away turned_away;
+	uint32_t logs_number; /* of the master's ANSWER, */
+	bool logs_answer_due; /* which could not be answered yet */
+	bool logs_kept; /* a log could not be taken since the last answer */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 

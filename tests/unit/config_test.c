@@ -367,6 +367,7 @@ static void test_defaults(void)
 	HOLDS(config->grace == 30000 && config->settle == 5000 && config->watchdog == 10000);
 	HOLDS(config->max_connections == DIRECTIVE_AUTO && config->max_requests == 0);
 	HOLDS(config->backlog == 4096 && config->max_listeners == DIRECTIVE_AUTO);
+	HOLDS(config->max_memory == DIRECTIVE_AUTO);
 	HOLDS(config->controls == NULL && !config->control_off);
 	HOLDS(config->log_level == 2);
 	HOLDS(config->user == NULL && config->pid_file == NULL && config->error_log == NULL);
@@ -381,7 +382,7 @@ static void test_values(const char *folder)
 	    load_good("\xef\xbb\xbfworkers 3; # a comment\r\n"
 		      "user \"a b\\\"\\\\\\n\\t\";\r\ngroup\r\n  wheel;\r\n"
 		      "umask 0077;core-limit unlimited;grace 0;settle 250ms;watchdog 1h;\n"
-		      "max-connections 64;max-requests 1000000000000;backlog 1;\n"
+		      "max-connections 64;max-requests 1000000000000;backlog 1;max-memory 1m;\n"
 		      "pid-file ./run/../a.pid;error-log /var//log/./x/;log-level debug;");
 
 	if (config == NULL)
@@ -393,7 +394,7 @@ static void test_values(const char *folder)
 	HOLDS(config->core_limit == DIRECTIVE_AUTO);
 	HOLDS(config->grace == 0 && config->settle == 250 && config->watchdog == 3600000);
 	HOLDS(config->max_connections == 64 && config->max_requests == INT64_C(1000000000000));
-	HOLDS(config->backlog == 1);
+	HOLDS(config->backlog == 1 && config->max_memory == 1 << 20);
 	snprintf(path, sizeof(path), "%s/run/../a.pid", folder);
 	CHECK(strcmp(config->pid_file, path) == 0, "%s", config->pid_file);
 	CHECK(strcmp(config->error_log, "/var/log/x") == 0, "%s", config->error_log);
