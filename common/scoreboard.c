@@ -3,16 +3,32 @@
 #include "scoreboard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "clock.h"
 #include "descriptor.h"
 #include "system.h"
+
+/* Unknown to clients; where the system has no such file, they could guess it, and no more. */
+static uint64_t random_bits(void)
+{
+	uint64_t bits = (uint64_t)getpid() << 32 ^ (uint64_t)clock_ms();
+	int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, &bits, sizeof bits) != (ssize_t)sizeof bits)
+		bits ^= (uint64_t)clock_ms() << 20;
+	fd_close(&fd);
+	return bits;
+}
 
 int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 {
 	size_t slots_size = slots * sizeof(struct slot);
 	size_t tallies_size = slots * SCOREBOARD_LISTENERS * sizeof(struct tally);
+	size_t crowd_size = slots * SCOREBOARD_CROWD * sizeof(struct crowd_place);
 	size_t listeners_size = SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t);
 	char *memory;
 
@@ -21,7 +37,8 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 		errno = EINVAL;
 		return -1;
 	}
-	scoreboard->size = slots_size + tallies_size + listeners_size + sizeof(_Atomic uint32_t);
+	scoreboard->size = slots_size + tallies_size + crowd_size + sizeof(_Atomic uint64_t) +
+	    listeners_size + sizeof(_Atomic uint32_t);
 	memory = system_shared_memory(scoreboard->size, &scoreboard->fd);
 	if (memory == NULL)
 		return -1;
@@ -29,7 +46,11 @@ int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 	scoreboard->slots = (struct slot *)(void *)memory;
 	scoreboard->slots_count = slots;
 	scoreboard->tallies = (struct tally *)(void *)(memory + slots_size);
-	memory += slots_size + tallies_size;
+	scoreboard->crowd = (struct crowd_place *)(void *)(memory + slots_size + tallies_size);
+	memory += slots_size + tallies_size + crowd_size;
+	scoreboard->salt = (_Atomic uint64_t *)(void *)memory;
+	*scoreboard->salt = random_bits();
+	memory += sizeof(_Atomic uint64_t);
 	scoreboard->listeners = (_Atomic uint64_t *)(void *)memory;
 	scoreboard->order = (_Atomic uint32_t *)(void *)(memory + listeners_size);
 	return 0;

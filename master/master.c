@@ -211,7 +211,15 @@ static void write_receipt(const struct master *master, char *out, size_t size)
 		n += snprintf(out + n, size - (size_t)n, ", %llu left by themselves",
 		    (unsigned long long)totals->left);
 	if (n > 0 && (size_t)n < size)
-		snprintf(out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
+		n += snprintf(
+		    out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
+	if (totals->programs_done + totals->programs_failed + totals->programs_killed > 0 &&
+	    n > 0 && (size_t)n < size)
+		snprintf(out + n, size - (size_t)n,
+		    "; programs: %llu with status 0, %llu with another, %llu killed",
+		    (unsigned long long)totals->programs_done,
+		    (unsigned long long)totals->programs_failed,
+		    (unsigned long long)totals->programs_killed);
 }
 
 /* Answers the clients that asked for the stop. */

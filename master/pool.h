@@ -94,6 +94,7 @@ struct pool_totals {
 	    lost; /* connections that died with their worker, or by a deadline, before a stop */
 	uint64_t refused; /* connections that no worker had a descriptor for */
 	uint64_t queued, answered, left, cut; /* since the stop began */
+	uint64_t programs_done, programs_failed, programs_killed; /* the same; see struct slot */
 };
 
 struct pool {

@@ -22,6 +22,10 @@ struct service {
 	/* Undoes start, for a service whose port is closed while the worker lives. May be NULL. */
 	void (*stop)(void *options);
 
+	/* How many connections each of its listeners may have open, over all workers; those that
+	 * are above it wait in the accept queue. Negative, or NULL: any number. */
+	int64_t (*most)(const void *options);
+
 	/* A connection was accepted, and may have sent bytes already. */
 	void (*open)(struct connection *c);
 
@@ -39,7 +43,7 @@ struct service {
 	void (*close)(struct connection *c);
 };
 
-extern const struct service echo_service, http_service;
+extern const struct service echo_service, exec_service, http_service;
 
 /* The service of a kind; every kind is one. */
 static inline const struct service *service_of(const struct service_kind *kind)
