@@ -64,8 +64,8 @@ struct slot {
 	_Atomic uint64_t passed; /* wake-ups passed on to a sibling */
 	_Atomic uint64_t pauses; /* times that accept ran out of something */
 	_Atomic uint64_t refused; /* connections answered with the reserve descriptor */
-	_Atomic uint64_t
-	    broken; /* connections cut for a deadline of theirs, or a file that changed */
+	_Atomic uint64_t broken; /* connections cut for a deadline of theirs, or a file that
+				  * changed, before a stop */
 	_Atomic uint64_t log_dropped;
 	/* Since the drain began. */
 	_Atomic uint64_t answered; /* connections that ended in order */

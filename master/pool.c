@@ -664,10 +664,11 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->programs_done += at_most(slot_read(&numbers->programs_done), accepted);
 	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), accepted);
 	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), accepted);
+	totals->lost += at_most(slot_read(&numbers->broken), accepted);
 	if (pool->order >= ORDER_STOP)
 		totals->cut += held;
 	else
-		totals->lost += held + at_most(slot_read(&numbers->broken), accepted);
+		totals->lost += held;
 }
 
 static void log_death(struct pool *pool, const struct worker_process *worker, int status,

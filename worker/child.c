@@ -301,8 +301,11 @@ int child_prepare(struct child_program *program, const struct child_options *opt
 	    .ignored = ignored,
 	};
 	read_limits(options->limits, program->limits, why, sizeof why);
-	if (make_environment(program, options) == -1)
-		return -1;
+	return make_environment(program, options);
+}
+
+int child_find(struct child_program *program, const struct child_options *options)
+{
 	return find_program(options, program->path, sizeof program->path);
 }
 

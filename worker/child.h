@@ -51,9 +51,11 @@ const char *child_check(const struct child_options *options, const char **direct
 /* Looks whether the program is there and can be executed by somebody. As child_check. */
 const char *child_look(const struct child_options *options, const char **directive);
 
-/* Makes it ready. The options outlive it. Returns 0, or -1 with errno: of finding the program, or
- * ENOMEM. */
+/* Makes it ready, but for its path. The options outlive it. Returns 0, or -1 with errno ENOMEM. */
 int child_prepare(struct child_program *program, const struct child_options *options);
+
+/* Finds its path. Returns 0, or -1 with errno. */
+int child_find(struct child_program *program, const struct child_options *options);
 
 /*
  * Starts it with connection as its descriptors 0 and 1 and errors as 2; both stay the caller's.

@@ -203,7 +203,7 @@ static void count_outcome(const struct connection *c, enum outcome outcome)
 	bool stopping = worker->phase >= PHASE_STOPPING || c->last_call;
 
 	if (outcome == OUTCOME_BROKEN)
-		slot_add(&self->broken, 1);
+		slot_add(&self->broken, !stopping);
 	if (outcome == OUTCOME_ANSWERED) {
 		slot_add(&self->answered, stopping);
 		slot_add(&self->queued, c->last_call);

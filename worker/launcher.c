@@ -239,22 +239,21 @@ static struct launcher_run *run_of(struct launcher *launcher, uint32_t number)
 static void log_line(const struct launcher *launcher, int pid, const char *text, size_t length)
 {
 	char escaped[960];
+	const size_t sure = (sizeof escaped - 1) / 4; /* bytes that fit, whatever they are */
 
-	do {
-		size_t part = length < sizeof escaped / 4 ? length : sizeof escaped / 4;
-		size_t n;
+	while (length > 0) {
+		size_t part = length;
 
-		/* As much as fits, however many of its bytes are escaped. */
-		n = log_escape(escaped, sizeof escaped, text, length);
-		if (n + 4 >= sizeof escaped)
-			n = log_escape(escaped, sizeof escaped, text, part);
-		else
-			part = length;
-		log_write(
-		    launcher->worker->log, LOG_NOTICE, "%s[%d]: %s", launcher->name, pid, escaped);
+		if (log_escape(escaped, sizeof escaped, text, part) + 4 >= sizeof escaped) {
+			/* Perhaps not all of it. */
+			part = part < sure ? part : sure;
+			log_escape(escaped, sizeof escaped, text, part);
+		}
+		log_write(launcher->worker->log, LOG_NOTICE, "%s[%d]: %s", launcher->name, pid,
+		    escaped);
 		text += part;
 		length -= part;
-	} while (length > 0);
+	}
 }
 
 static void heed(

@@ -64,7 +64,7 @@ struct program {
 struct process {
 	const struct launcher_plan *plan;
 	struct child_program what;
-	int prepared; /* 0, or the errno of child_prepare */
+	bool found; /* the program; else it is looked for again each time */
 	struct loop *loop;
 	struct wheel wheel;
 	int64_t now;
@@ -565,12 +565,16 @@ static void heed_start(
 {
 	struct program *program = NULL;
 	const char *what = "";
-	int error = launcher.prepared;
+	int error = 0;
 
 	if (head->run >= launcher.plan->capacity || launcher.by_run[head->run] != NULL)
 		return;
 	if (connection == -1)
 		error = EMFILE; /* it was lost on the way */
+	if (error == 0 && !launcher.found) {
+		launcher.found = child_find(&launcher.what, launcher.plan->options) == 0;
+		error = launcher.found ? 0 : errno;
+	}
 	if (error == 0 && (program = program_take()) == NULL)
 		error = EAGAIN;
 	if (error == 0 &&
@@ -719,7 +723,7 @@ static int open_all(const struct launcher_plan *plan)
 	    launcher.loop == NULL)
 		return -1;
 	if (child_prepare(&launcher.what, plan->options) == -1)
-		launcher.prepared = errno;
+		return -1;
 	launcher.signals = (struct watch){.fd = signals_open(heard), .ready = signals_ready};
 	if (launcher.signals.fd == -1 ||
 	    loop_watch(launcher.loop, &launcher.signals, LOOP_READ) == -1)
