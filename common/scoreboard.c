@@ -78,6 +78,9 @@ void tally_add(struct tally *sum, const struct tally *tally)
 	slot_add(&sum->queued, slot_read(&tally->queued));
 	slot_add(&sum->left, slot_read(&tally->left));
 	slot_add(&sum->cut, slot_read(&tally->cut));
+	slot_add(&sum->programs_done, slot_read(&tally->programs_done));
+	slot_add(&sum->programs_failed, slot_read(&tally->programs_failed));
+	slot_add(&sum->programs_killed, slot_read(&tally->programs_killed));
 }
 
 void tally_clear(struct tally *tally)

@@ -83,6 +83,7 @@ struct slot {
  */
 struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
+	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
 };
 

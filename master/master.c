@@ -202,6 +202,11 @@ static void say_what_happened(struct master *master)
 static void write_receipt(const struct master *master, char *out, size_t size)
 {
 	const struct pool_totals *totals = &master->pool.totals;
+	const struct receipt receipt = {
+	    .programs_done = totals->programs_done,
+	    .programs_failed = totals->programs_failed,
+	    .programs_killed = totals->programs_killed,
+	};
 	int n =
 	    snprintf(out, size, "drained in %lld ms: %llu answered, %llu of them from the queue",
 		(long long)(clock_ms() - master->stop_begun), (unsigned long long)totals->answered,
@@ -213,13 +218,8 @@ static void write_receipt(const struct master *master, char *out, size_t size)
 	if (n > 0 && (size_t)n < size)
 		n += snprintf(
 		    out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
-	if (totals->programs_done + totals->programs_failed + totals->programs_killed > 0 &&
-	    n > 0 && (size_t)n < size)
-		snprintf(out + n, size - (size_t)n,
-		    "; programs: %llu with status 0, %llu with another, %llu killed",
-		    (unsigned long long)totals->programs_done,
-		    (unsigned long long)totals->programs_failed,
-		    (unsigned long long)totals->programs_killed);
+	if (n > 0 && (size_t)n < size)
+		receipt_programs(&receipt, out + n, size - (size_t)n);
 }
 
 /* Answers the clients that asked for the stop. */
@@ -233,6 +233,9 @@ static void tell_clients(struct master *master)
 	    .queued = totals->queued,
 	    .left = totals->left,
 	    .cut = totals->cut,
+	    .programs_done = totals->programs_done,
+	    .programs_failed = totals->programs_failed,
+	    .programs_killed = totals->programs_killed,
 	};
 
 	control_stopped(&master->control, &receipt);
@@ -549,7 +552,7 @@ int master_run(
 		    .next_log = {.fd = STDERR_FILENO},
 		},
 	};
-	char why[512] = "", receipt[256];
+	char why[512] = "", receipt[384];
 	int status;
 
 	/* Signals first: one that comes while we start is an orderly stop too. */

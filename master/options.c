@@ -114,8 +114,7 @@ static int count_words(char *const *words, int left)
 	bool command = left > 0 && takes_command(words[0]);
 	int count = 0;
 
-	while (count < left &&
-	    (command ? strcmp(words[count], "--") != 0 : words[count][0] != '-'))
+	while (count < left && (command ? strcmp(words[count], "--") != 0 : words[count][0] != '-'))
 		count++;
 	return count;
 }

@@ -286,6 +286,7 @@ NoNewPrivs:	$no_new" ]
 	kill -HUP "$server"
 	wait_until logged 'reloaded: generation 1'
 	[ "$(talk_to | head -n 1)" = "$uid" ]
+	# shellcheck disable=SC2046
 	kill -KILL $(workers)
 	wait_until worker_count_is 2
 	[ "$(talk_to | head -n 1)" = "$uid" ]
@@ -303,6 +304,7 @@ NoNewPrivs:	$no_new" ]
 @test "started as nobody, another user for programs is refused" {
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	printf 'service x exec { user root; command id; } listen 127.0.0.1:0 -> x;\n' >lastcall.conf
+	# shellcheck disable=SC2086
 	run -1 --separate-stderr $unprivileged "$lastcall" run -c lastcall.conf
 	[[ $stderr == *'only root can run programs as somebody else'* ]]
 }
@@ -377,6 +379,7 @@ NoNewPrivs:	$no_new" ]
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	start_conf "workers 1; control $work/run/control { mode 0666; }
 		service git exec { command cat; } listen 127.0.0.1:0 -> git;"
+	# shellcheck disable=SC2086
 	run -1 --separate-stderr $unprivileged "$lastcall" open -s "$work/run/control" 127.0.0.1:0 exec cat
 	[[ $stderr == *"a service in place is for the daemon's own user and root"* ]]
 	address=$("$lastcall" open -s "$work/run/control" 127.0.0.1:0 exec cat)
@@ -436,7 +439,7 @@ NoNewPrivs:	$no_new" ]
 }
 
 @test "a program that floods its standard error is rate-limited, what is dropped is counted, and nobody is slowed" {
-	start_exec sh -c 'read -r what; [ "$what" = flood ] && head -c 1073741824 /dev/zero | tr "\0" "\n" | sed s/^/zzzzzzzzzzzzzzz/ | head -c 1073741824 >&2; echo done'
+	start_exec sh -c 'read -r what; [ "$what" = flood ] && head -c 1073741824 /dev/zero | tr "\0" "\n" | sed s/^/zzzzzzzzzzzzzzz/ | head -c 1073741824 >&2; echo over'
 	"$tools/talk" -t 120000 "$address" 'send:flood\n' read >flooded 2>/dev/null 3>&- &
 	background+=($!)
 	flood=$!
@@ -444,15 +447,15 @@ NoNewPrivs:	$no_new" ]
 	# Meanwhile others are answered.
 	for _ in {1..20}; do
 		timeout 10 "$tools/talk" "$address" 'send:x\n' read 2>/dev/null >told
-		[ "$(cat told)" = done ]
+		[ "$(cat told)" = over ]
 	done
 	wait "$flood"
-	[ "$(cat flooded)" = done ]
+	[ "$(cat flooded)" = over ]
 	wait_until logged 'lines of its standard error dropped: [1-9]'
-	lines=$(grep -c ']: zzz' "$log")
+	written=$(grep -c ']: zzz' "$log")
 	dropped=$(sed -n 's/.*dropped: //p' "$log" | awk '{ sum += $1 } END { print sum }')
 	# Every line of 16 bytes was written or counted.
-	[ $((lines + dropped)) -eq $((1073741824 / 16)) ]
+	[ $((written + dropped)) -eq $((1073741824 / 16)) ]
 	[ "$(stat -c %s "$log")" -lt 4000000 ]
 }
 
@@ -767,7 +770,9 @@ processes_may_be() {
 	logged 'programs lost: 1'
 	is_posix || for pid in $pids; do wait_until is_gone "$pid"; done
 	[ "$("$tools/talk" -t 5000 "$address" until:hello 2>/dev/null)" = hello ]
-	is_posix && kill -KILL $pids 2>/dev/null
+	for pid in $pids; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
 	stop_server
 	grep -q 'connections lost or cut in mid-answer: 1;' "$log"
 }
@@ -817,7 +822,7 @@ processes_may_be() {
 	service 'command sh -c "echo hello; cat";'
 	hold 5
 	read -r -t 10 word <&5
-	stop_old=$(workers)
+	before=$(workers)
 	sed -i 's/echo hello; cat/cat/' lastcall.conf
 	"$lastcall" reload
 	load_begin -P echo -m close -c 8 -d 20000
@@ -831,9 +836,19 @@ processes_may_be() {
 	read -r -t 10 word <&5
 	[ "$word" = still ]
 	exec 5>&-
-	for pid in $stop_old; do
+	for pid in $before; do
 		wait_until is_gone "$pid"
 	done
+}
+
+@test "the receipt of a close sums up the statuses of that port's programs" {
+	start_exec cat
+	address=$("$lastcall" open 127.0.0.1:0 exec sh -c 'read -r status; [ "$status" != die ] || kill -9 $$; exit $status')
+	for status in 0 0 3 die; do
+		talk_to "send:$status\n" >/dev/null
+	done
+	run -0 "$lastcall" close "$address"
+	[[ $output == *': 4 accepted, 4 answered, 0 cut; programs: 2 with status 0, 1 with another, 1 killed' ]]
 }
 
 @test "close under load loses nobody" {
@@ -869,7 +884,7 @@ no_launchers() {
 
 # The descriptors of a process, without what they are.
 descriptors_of() {
-	ls "/proc/$1/fd" | wc -l
+	find "/proc/$1/fd" -type l | wc -l
 }
 
 @test "after many connections no zombie, no program and no descriptor is left" {

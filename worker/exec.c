@@ -39,8 +39,9 @@
 
 #define RETRY_MS 100
 #define RETRIES_FAILING 8 /* at a time, while programs cannot be started */
-#define CUT_MS 500 /* between TERM and KILL when a connection is cut: the master waits no longer   \
-		    */
+#define CUT_MS                                                                                     \
+	500 /* between TERM and KILL when a connection is cut: the master waits no longer          \
+	     */
 #define STUCK_MS 2000 /* after KILL, a launcher that says nothing is not waited for any more */
 
 enum over_limit { OVER_LIMIT_HOLD, OVER_LIMIT_REFUSE };
@@ -464,19 +465,24 @@ static void run_failed(void *owner, int error, const char *what)
 	connection_close(c, OUTCOME_BROKEN);
 }
 
-/* For the receipt: those that ended since the stop began. */
-static void count_status(struct worker *worker, int status)
+/* For the receipts: of its listener, and of a stop those that end in it. c may be NULL: it was cut,
+ * and its listener may be gone. */
+static void count_status(struct worker *worker, const struct connection *c, int status)
 {
 	struct slot *self = worker->self;
+	struct tally *tally = c != NULL ? c->acceptor->tally : NULL;
+	bool killed = status == -1 || WIFSIGNALED(status);
+	bool failed = !killed && WEXITSTATUS(status) != 0;
+	bool stopping = worker_hears_last_call(worker);
 
-	if (!worker_hears_last_call(worker))
+	slot_add(&self->programs_killed, stopping && killed);
+	slot_add(&self->programs_failed, stopping && failed);
+	slot_add(&self->programs_done, stopping && !killed && !failed);
+	if (tally == NULL)
 		return;
-	if (status == -1 || WIFSIGNALED(status))
-		slot_add(&self->programs_killed, 1);
-	else if (WEXITSTATUS(status) == 0)
-		slot_add(&self->programs_done, 1);
-	else
-		slot_add(&self->programs_failed, 1);
+	slot_add(&tally->programs_killed, killed);
+	slot_add(&tally->programs_failed, failed);
+	slot_add(&tally->programs_done, !killed && !failed);
 }
 
 /* A program that was killed by what nobody sends on purpose is worth a line. */
@@ -508,7 +514,7 @@ static void run_ended(struct worker *worker, void *owner, int status)
 	struct exec *exec;
 	bool ending;
 
-	count_status(worker, status);
+	count_status(worker, c, status);
 	if (c == NULL)
 		return;
 	exec = exec_of(c);

@@ -249,8 +249,8 @@ static void log_line(const struct launcher *launcher, int pid, const char *text,
 			part = part < sure ? part : sure;
 			log_escape(escaped, sizeof escaped, text, part);
 		}
-		log_write(launcher->worker->log, LOG_NOTICE, "%s[%d]: %s", launcher->name, pid,
-		    escaped);
+		log_write(
+		    launcher->worker->log, LOG_NOTICE, "%s[%d]: %s", launcher->name, pid, escaped);
 		text += part;
 		length -= part;
 	}
