@@ -241,7 +241,7 @@ hold() {
 @test "a program that uses more time than limit cpu is ended" {
 	service 'command sh -c "while :; do :; done"; limit cpu 1s;'
 	talk_to
-	wait_until logged 'killed by signal'
+	wait_until logged 'warning: sh\[[0-9]*\]: killed by signal .*CPU time limit exceeded'
 }
 
 # ---- whose programs they are

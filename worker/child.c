@@ -27,9 +27,10 @@ struct limit_kind {
 	int64_t unit; /* of the value, in what setrlimit counts */
 };
 
+#define MOST(kind) ((kind) == DIRECTIVE_DURATION ? INT64_C(365) * 86400000 : INT64_C(1) << 50)
 #define LIMIT(text, kind, least, what, per)                                                        \
 	{                                                                                          \
-		{.name = text, .type = kind, .min = least, .max = INT64_C(1) << 50}, what, per     \
+		{.name = text, .type = kind, .min = least, .max = MOST(kind)}, what, per           \
 	}
 
 static const struct limit_kind limit_kinds[CHILD_LIMITS] = {
@@ -314,8 +315,12 @@ int child_find(struct child_program *program, const struct child_options *option
 
 static int set_limit(int resource, int64_t value)
 {
-	struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value};
+	struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value}, before;
 
+	/* A second between the signal that says why, and the one that cannot be caught. */
+	if (resource == RLIMIT_CPU && getrlimit(resource, &before) == 0 &&
+	    (before.rlim_max == RLIM_INFINITY || before.rlim_max > limit.rlim_max))
+		limit.rlim_max++;
 	return setrlimit(resource, &limit);
 }
 

@@ -37,6 +37,8 @@
 #include "service.h"
 #include "worker.h"
 
+#define TELL_MS 1000
+#define UNTOLD_SIZE 64
 #define RETRY_MS 100
 #define RETRIES_FAILING 8 /* at a time, while programs cannot be started */
 #define CUT_MS                                                                                     \
@@ -55,6 +57,9 @@ struct exec_state {
 	struct connection *waiting, **waiting_end;
 	struct timer retry;
 	bool failing; /* the log knows that programs cannot be started */
+	int told; /* of what kind it was: a signal, or the negative of an errno */
+	int64_t told_at; /* when a line was last written that any client can bring about, ms */
+	uint64_t untold; /* such lines since then */
 };
 
 struct exec_options {
@@ -310,6 +315,26 @@ static bool is_passing(int error)
 	}
 }
 
+/* For lines that any client can bring about: of the same kind (what, any number) one a second.
+ * *untold is set to a text that says how many were left out before it, which may be empty. */
+static bool may_tell(struct exec_state *state, int what, char *untold, size_t size)
+{
+	int64_t now = state->worker->now;
+
+	if (state->told == what && state->told_at != 0 && now - state->told_at < TELL_MS) {
+		state->untold++;
+		return false;
+	}
+	state->told = what;
+	untold[0] = '\0';
+	if (state->untold > 0)
+		snprintf(
+		    untold, size, " (and %llu lines before)", (unsigned long long)state->untold);
+	state->told_at = now;
+	state->untold = 0;
+	return true;
+}
+
 static const char *program_of(const struct connection *c)
 {
 	return options_of(c)->child.command[0];
@@ -452,7 +477,7 @@ static void run_started(void *owner, pid_t pid)
 static void run_failed(void *owner, int error, const char *what)
 {
 	struct connection *c = owner;
-	char escaped[256];
+	char escaped[256], untold[UNTOLD_SIZE];
 
 	exec_of(c)->run = NULL;
 	if (is_passing(error)) {
@@ -460,8 +485,10 @@ static void run_failed(void *owner, int error, const char *what)
 		return;
 	}
 	log_escape(escaped, sizeof escaped, what, strlen(what));
-	log_write(c->worker->log, LOG_ERROR, "cannot start %s: %s%s%s; its client is lost",
-	    program_of(c), escaped, escaped[0] != '\0' ? ": " : "", strerror(error));
+	if (may_tell(options_of(c)->state, -error, untold, sizeof untold))
+		log_write(c->worker->log, LOG_ERROR,
+		    "cannot start %s: %s%s%s; its client is lost%s", program_of(c), escaped,
+		    escaped[0] != '\0' ? ": " : "", strerror(error), untold);
 	connection_close(c, OUTCOME_BROKEN);
 }
 
@@ -485,19 +512,23 @@ static void count_status(struct worker *worker, const struct connection *c, int 
 	slot_add(&tally->programs_done, !killed && !failed);
 }
 
-/* A program that was killed by what nobody sends on purpose is worth a line. */
+/* That a program was killed by what nobody sends on purpose is worth a line. */
 static void log_death(struct connection *c, int status)
 {
 	static const int usual[] = {SIGHUP, SIGINT, SIGTERM, SIGKILL, SIGPIPE, SIGALRM, 0};
 	const int *at = usual;
+	char untold[UNTOLD_SIZE];
 
 	if (!WIFSIGNALED(status))
 		return;
 	while (*at != 0 && *at != WTERMSIG(status))
 		at++;
-	log_write(c->worker->log, *at == 0 ? LOG_WARNING : LOG_INFO,
-	    "%s[%ld]: killed by signal %d (%s)", program_of(c), (long)exec_of(c)->pid,
-	    WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (*at != 0 && c->worker->log->level < LOG_INFO)
+		return;
+	if (may_tell(options_of(c)->state, WTERMSIG(status), untold, sizeof untold))
+		log_write(c->worker->log, *at == 0 ? LOG_WARNING : LOG_INFO,
+		    "%s[%ld]: killed by signal %d (%s)%s", program_of(c), (long)exec_of(c)->pid,
+		    WTERMSIG(status), strsignal(WTERMSIG(status)), untold);
 }
 
 /* Whether the client has shut its side, and all that it sent was read. */
@@ -628,10 +659,12 @@ static void expire_start(struct connection *c)
 	    [STEP_WAITING] = "no program could be started",
 	    [STEP_STARTING] = "the program was not started in time",
 	};
+	char untold[UNTOLD_SIZE];
 
-	log_write(c->worker->log, LOG_WARNING,
-	    "%s: start-timeout is over, and %s: a client is lost", program_of(c),
-	    reasons[exec_of(c)->step]);
+	if (may_tell(options_of(c)->state, 0, untold, sizeof untold))
+		log_write(c->worker->log, LOG_WARNING,
+		    "%s: start-timeout is over, and %s: a client is lost%s", program_of(c),
+		    reasons[exec_of(c)->step], untold);
 	connection_close(c, OUTCOME_BROKEN);
 }
 
