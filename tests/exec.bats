@@ -677,6 +677,28 @@ queue_is() {
 	[ "$ended" -eq 0 ]
 }
 
+@test "a client that has reset its connection before its program could be started costs none" {
+	script ran "echo ran >>$work/run/counts; echo hello; cat"
+	: >"$work/run/counts"
+	chmod 666 "$work/run/counts"
+	start_conf "workers 1; service program exec { command $work/run/ran; } listen 127.0.0.1:0 -> program;"
+	[ "$("$tools/talk" "$address" until:hello 2>/dev/null)" = hello ]
+	launcher=$(launchers)
+	kill -STOP "$launcher"
+	"$tools/talk" -c 20 -q "$address" send:x reset >/dev/null
+	# One that has only shut its side has its answer.
+	"$tools/talk" "$address" half read >told 2>/dev/null 3>&- &
+	background+=($!)
+	half=$!
+	wait_until queue_is 0
+	kill -CONT "$launcher"
+	wait "$half"
+	[ "$(cat told)" = hello ]
+	[ "$(wc -l <run/counts)" -eq 2 ]
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
 # ---- faults of what starts them
 
 # start_alone USER TEXT: a server of a user that has no other process, one worker and a service of that block.

@@ -480,6 +480,10 @@ static void run_failed(void *owner, int error, const char *what)
 	char escaped[256], untold[UNTOLD_SIZE];
 
 	exec_of(c)->run = NULL;
+	if (error == ECONNRESET) {
+		connection_close(c, OUTCOME_LEFT);
+		return;
+	}
 	if (is_passing(error)) {
 		wait_for_launcher(c, error);
 		return;

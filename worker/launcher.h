@@ -13,7 +13,7 @@
  *                        (end of file)  end them all, then exit
  *   launcher to worker   READY     it is who it is to be
  *                        STARTED   it runs, with that pid
- *                        FAILED    it could not be started
+ *                        FAILED    it could not be started; ECONNRESET: its client has gone
  *                        ENDED     it has ended, with that status
  *                        LINE      it wrote that line to its standard error
  *                        DROPPED   and so many more, which were too many

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -560,6 +561,15 @@ fail:
 	return -1;
 }
 
+/* Whether the client has reset its connection while it waited: nobody would hear a program. One that
+ * has only shut its side is there. */
+static bool client_is_gone(int connection)
+{
+	struct pollfd look = {.fd = connection};
+
+	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 static void heed_start(
     const struct launcher_head *head, int connection, const union address_socket *peer)
 {
@@ -571,6 +581,8 @@ static void heed_start(
 		return;
 	if (connection == -1)
 		error = EMFILE; /* it was lost on the way */
+	else if (client_is_gone(connection))
+		error = ECONNRESET;
 	if (error == 0 && !launcher.found) {
 		launcher.found = child_find(&launcher.what, launcher.plan->options) == 0;
 		error = launcher.found ? 0 : errno;
