@@ -561,8 +561,8 @@ fail:
 	return -1;
 }
 
-/* Whether the client has reset its connection while it waited: nobody would hear a program. One that
- * has only shut its side is there. */
+/* Whether the client has reset its connection while it waited: nobody would hear a program. One
+ * that has only shut its side is there. */
 static bool client_is_gone(int connection)
 {
 	struct pollfd look = {.fd = connection};
