@@ -311,7 +311,7 @@ static int set_argument(struct config *config, struct service_config *service,
 	const char **texts;
 	char why[DIRECTIVE_WHY];
 
-	if (row == NULL || (count > 1 && row->type != DIRECTIVE_WORDS)) {
+	if (row == NULL || (count > 1 && !directive_takes_words(row))) {
 		const struct word *extra = &words[row == NULL ? 0 : 1];
 
 		config_error(config, d, &extra->at,

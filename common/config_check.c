@@ -58,7 +58,8 @@ static void check_parent(const struct config *config, const struct position *at,
 	free(folder);
 }
 
-/* Every PATH of a struct: a root is a folder, anything else a file in a folder that exists. */
+/* Every PATH of a struct: a root and a directory are folders, anything else a file in a folder that
+ * exists. */
 static void check_paths(const struct config *config, const struct directive *table,
     const void *base, const struct position *otherwise, struct diagnostics *d)
 {
@@ -72,11 +73,28 @@ static void check_paths(const struct config *config, const struct directive *tab
 			continue;
 		const struct position *at = place_of(config, table, base, otherwise);
 
-		if (strcmp(table->name, "root") == 0)
+		if (strcmp(table->name, "root") == 0 || strcmp(table->name, "directory") == 0)
 			check_folder(config, at, table->name, path, d);
 		else
 			check_parent(config, at, table->name, path, d);
 	}
+}
+
+/* What the service itself knows to look for. */
+static void check_service(
+    const struct config *config, const struct service_config *service, struct diagnostics *d)
+{
+	const struct directive *row = NULL;
+	const char *blame = NULL, *wrong = NULL;
+
+	check_paths(config, service->kind->directives, service->options, &service->at, d);
+	if (service->kind->look != NULL)
+		wrong = service->kind->look(service->options, &blame);
+	if (wrong == NULL)
+		return;
+	if (blame != NULL)
+		row = directive_find(service->kind->directives, blame);
+	config_error(config, d, place_of(config, row, service->options, &service->at), "%s", wrong);
 }
 
 static void check_account(const struct config *config, const char *what, const char *name,
@@ -154,7 +172,7 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 	check_group(config, config_directives, config, config->group, &nowhere, d);
 	check_paths(config, config_directives, config, &nowhere, d);
 	for (const struct service_config *s = config->services; s != NULL; s = s->next)
-		check_paths(config, s->kind->directives, s->options, &s->at, d);
+		check_service(config, s, d);
 	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next) {
 		if (l->address.form == ADDRESS_UNIX)
 			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);

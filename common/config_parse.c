@@ -76,9 +76,9 @@ static enum statement_break judge(const void *context, const struct statement *s
 	const struct keyword *keyword =
 	    scope->block == NULL ? keyword_find(s->words[0].text) : NULL;
 	const struct directive *row = directive_find(scope->table, s->words[0].text);
-	size_t full = keyword != NULL                     ? keyword->words
-	    : row != NULL && row->type != DIRECTIVE_WORDS ? 2
-							  : SIZE_MAX;
+	size_t full = keyword != NULL                    ? keyword->words
+	    : row != NULL && !directive_takes_words(row) ? 2
+							 : SIZE_MAX;
 	bool begins = keyword_find(word) != NULL || directive_find(scope->table, word) != NULL;
 	bool in_block = is_in_block(s, keyword, word);
 
@@ -213,11 +213,11 @@ static void apply_directive(struct parser *p, const struct scope *scope,
 	if (s->end == TOKEN_OPEN) {
 		config_error(p->config, p->d, &s->end_at, "%s takes no block", row->name);
 		parser_skip_block(p, s);
-	} else if (first != NULL) {
+	} else if (first != NULL && row->type != DIRECTIVE_LIST) {
 		duplicate(p, s, first);
 	} else if (s->count == 1) {
 		missing_value(p, row, &s->words[0].at);
-	} else if (s->count > 2 && row->type != DIRECTIVE_WORDS) {
+	} else if (s->count > 2 && !directive_takes_words(row)) {
 		config_error(p->config, p->d, &s->words[2].at,
 		    "unexpected \"%.100s\" after the value of %s; is a \";\" missing?",
 		    s->words[2].text, row->name);

@@ -22,12 +22,11 @@ static int set_words(struct service_config *service, const char *const *words, s
 		snprintf(why, size, "%s takes no argument", kind->name);
 		return -1;
 	}
-	if (count > 1 && row->type != DIRECTIVE_WORDS) {
+	if (count > 1 && !directive_takes_words(row)) {
 		snprintf(why, size, "%s takes one argument, %s", kind->name, row->name);
 		return -1;
 	}
-	if (row->type == DIRECTIVE_PATH && *words[0] != '/' && *words[0] != '\0' &&
-	    folder == NULL) {
+	if (folder == NULL && directive_wants_folder(row, words[0])) {
 		snprintf(why, size,
 		    "%s \"%.200s\" is relative, and there is no folder to start from", row->name,
 		    words[0]);

@@ -238,21 +238,60 @@ static void free_words(char **words)
 	free(words);
 }
 
-static int set_words(char ***value, const char *const *words, size_t count, char *why, size_t size)
+static size_t count_words(char *const *words)
 {
-	char **copy = calloc(count + 1, sizeof(*copy));
+	size_t count = 0;
 
-	for (size_t i = 0; copy != NULL && i < count; i++) {
-		copy[i] = strdup(words[i]);
-		if (copy[i] == NULL) {
-			free_words(copy);
-			copy = NULL;
-		}
+	while (words != NULL && words[count] != NULL)
+		count++;
+	return count;
+}
+
+bool directive_wants_folder(const struct directive *row, const char *word)
+{
+	return *word != '/' && *word != '\0' &&
+	    (row->type == DIRECTIVE_PATH ||
+		(row->type == DIRECTIVE_COMMAND && strchr(word, '/') != NULL));
+}
+
+/* Adds copies to the end of a list that has room for them. Returns 0 or -1. */
+static int add_words(const struct directive *row, char **list, const char *const *words,
+    size_t count, const char *folder)
+{
+	for (size_t i = 0; i < count; i++) {
+		bool path = i == 0 && directive_wants_folder(row, words[i]);
+
+		list[i] = path ? directive_path(folder, words[i]) : strdup(words[i]);
+		if (list[i] == NULL)
+			return -1;
 	}
-	if (copy == NULL)
+	return 0;
+}
+
+static int set_words(const struct directive *row, char ***value, const char *const *words,
+    size_t count, const char *folder, char *why, size_t size)
+{
+	size_t before = row->type == DIRECTIVE_LIST ? count_words(*value) : 0;
+	char **list = calloc(before + count + 1, sizeof(*list));
+
+	if (row->type == DIRECTIVE_COMMAND && *words[0] == '\0') {
+		free(list);
+		snprintf(why, size, "the program of %s cannot be empty", row->name);
+		return -1;
+	}
+	if (list == NULL || add_words(row, list + before, words, count, folder) == -1) {
+		for (size_t i = before; list != NULL && list[i] != NULL; i++)
+			free(list[i]);
+		free(list);
 		return no_memory(why, size);
-	free_words(*value);
-	*value = copy;
+	}
+	if (before > 0) {
+		memcpy(list, *value, before * sizeof(*list));
+		free(*value);
+	} else {
+		free_words(*value);
+	}
+	*value = list;
 	return 0;
 }
 
@@ -270,7 +309,9 @@ int directive_set(const struct directive *row, void *base, const char *const *wo
 	case DIRECTIVE_PATH:
 		return set_text(row, value, words[0], folder, why, size);
 	case DIRECTIVE_WORDS:
-		return set_words(value, words, count, why, size);
+	case DIRECTIVE_LIST:
+	case DIRECTIVE_COMMAND:
+		return set_words(row, value, words, count, folder, why, size);
 	case DIRECTIVE_NUMBER:
 	case DIRECTIVE_DURATION:
 	case DIRECTIVE_SIZE:
@@ -301,7 +342,7 @@ int directive_words(
 	const char *word;
 
 	*used = 0;
-	if (row->type != DIRECTIVE_WORDS) {
+	if (!directive_takes_words(row)) {
 		memcpy(&word, value, sizeof word);
 		return word == NULL ? 0 : add_word(word, out, size, used);
 	}
@@ -332,7 +373,7 @@ void directive_release(const struct directive *table, void *base)
 		if (table->type == DIRECTIVE_STRING || table->type == DIRECTIVE_PATH) {
 			free(*(char **)value);
 			*(char **)value = NULL;
-		} else if (table->type == DIRECTIVE_WORDS) {
+		} else if (directive_takes_words(table)) {
 			free_words(*(char ***)value);
 			*(char ***)value = NULL;
 		}

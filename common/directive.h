@@ -5,6 +5,7 @@
 #ifndef LASTCALL_DIRECTIVE_H
 #define LASTCALL_DIRECTIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ enum directive_type {
 			 * it came from the command line) -> char *, owned, absolute */
 	DIRECTIVE_CHOICE, /* one of choices -> int64_t, its index */
 	DIRECTIVE_WORDS, /* all words to the semicolon -> char **, NULL-terminated, owned */
+	DIRECTIVE_LIST, /* the same, and each further statement adds its words */
+	DIRECTIVE_COMMAND, /* WORDS whose first is a program: a path, relative as a PATH is, if
+			    * there is a slash in it, else a name to be looked for */
 };
 
 #define DIRECTIVE_AUTO -1 /* what `auto` and `unlimited` are stored as */
@@ -39,9 +43,19 @@ struct directive {
 /* The row of that name, or NULL. table may be NULL: an empty one. */
 const struct directive *directive_find(const struct directive *table, const char *name);
 
+/* Whether it takes any number of words, and is a char **. */
+static inline bool directive_takes_words(const struct directive *row)
+{
+	return row->type >= DIRECTIVE_WORDS;
+}
+
+/* Whether a word is a path that starts from a folder which has to be known. */
+bool directive_wants_folder(const struct directive *row, const char *word);
+
 /*
- * Writes what words say into the struct at base: one word, or count words of a WORDS. folder is
- * what a relative PATH starts from, NULL for the current folder. What stood there before is freed.
+ * Writes what words say into the struct at base: one word, or count of them where it takes any
+ * number. folder is what a relative PATH starts from, NULL for the current folder. What stood there
+ * before is freed, but the words of a LIST, which are added to.
  * Returns 0, or -1 with why set to a message that names the directive ("2d is out of range; grace
  * takes 0 to 1d"); the struct is then unchanged.
  */
@@ -49,7 +63,7 @@ int directive_set(const struct directive *row, void *base, const char *const *wo
     const char *folder, char *why, size_t size);
 
 /*
- * The words that give a STRING, PATH or WORDS its value, each with its NUL, in out; *used is their
+ * The words that give a text or words their value, each with its NUL, in out; *used is their
  * size, 0 for a value that is not set. Returns 0, or -1 with errno E2BIG.
  */
 int directive_words(

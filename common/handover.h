@@ -41,6 +41,11 @@ struct service_kind {
 	 */
 	const char *(*check)(const void *options, const char **directive);
 	/*
+	 * The same with what only the system knows: that the programs and users which the options
+	 * name are there. Opens nothing. May be NULL.
+	 */
+	const char *(*look)(const void *options, const char **directive);
+	/*
 	 * Opens, as the user that started the master, what the workers will need (folders, logs).
 	 * Returns 0, or -1 with a message in why. May be NULL.
 	 */
@@ -62,6 +67,12 @@ struct service_kind {
 	 * descriptors may be made to lead to other files, and are otherwise its own. NULL: none.
 	 */
 	int (*logs)(const void *options, struct service_log *logs, int max);
+	/*
+	 * In each new worker, for the services of the configuration, before it becomes the user
+	 * that workers run as: starts what must have another one. Returns 0, or -1 with why; the
+	 * worker then ends. May be NULL.
+	 */
+	int (*begin)(void *options, const struct config *config, char *why, size_t size);
 };
 
 /* Every kind of service, NULL-terminated. */

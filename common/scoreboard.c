@@ -3,49 +3,75 @@
 #include "scoreboard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "clock.h"
 #include "descriptor.h"
 #include "system.h"
 
-/* How large it is for so many slots, or 0: there cannot be as many. */
-static size_t size_for(size_t slots)
+/* Unknown to clients; where the system has no such file, they could guess it, and no more. */
+static uint64_t random_bits(void)
 {
-	if (slots == 0 || slots > SCOREBOARD_SLOTS)
-		return 0;
-	return slots * sizeof(struct slot) + slots * SCOREBOARD_LISTENERS * sizeof(struct tally) +
-	    SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t) + sizeof(_Atomic uint32_t);
+	uint64_t bits = (uint64_t)getpid() << 32 ^ (uint64_t)clock_ms();
+	int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, &bits, sizeof bits) != (ssize_t)sizeof bits)
+		bits ^= (uint64_t)clock_ms() << 20;
+	fd_close(&fd);
+	return bits;
 }
 
-/* Finds its parts in the memory. */
+/* Finds its parts in the memory for so many slots, and how large it is. */
 static void lay_out(struct scoreboard *scoreboard, size_t slots, char *memory)
 {
+	size_t size = 0;
+
 	scoreboard->memory = memory;
 	scoreboard->slots_count = slots;
-	scoreboard->slots = (struct slot *)(void *)memory;
-	memory += slots * sizeof(struct slot);
-	scoreboard->tallies = (struct tally *)(void *)memory;
-	memory += slots * SCOREBOARD_LISTENERS * sizeof(struct tally);
-	scoreboard->listeners = (_Atomic uint64_t *)(void *)memory;
-	memory += SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t);
-	scoreboard->order = (_Atomic uint32_t *)(void *)memory;
+	scoreboard->slots = (struct slot *)(void *)(memory + size);
+	size += slots * sizeof(struct slot);
+	scoreboard->tallies = (struct tally *)(void *)(memory + size);
+	size += slots * SCOREBOARD_LISTENERS * sizeof(struct tally);
+	scoreboard->crowd = (struct crowd_place *)(void *)(memory + size);
+	size += slots * SCOREBOARD_CROWD * sizeof(struct crowd_place);
+	scoreboard->salt = (_Atomic uint64_t *)(void *)(memory + size);
+	size += sizeof(_Atomic uint64_t);
+	scoreboard->listeners = (_Atomic uint64_t *)(void *)(memory + size);
+	size += SCOREBOARD_LISTENERS * sizeof(_Atomic uint64_t);
+	scoreboard->order = (_Atomic uint32_t *)(void *)(memory + size);
+	scoreboard->size = size + sizeof(_Atomic uint32_t);
+}
+
+/* How large it is, or 0 with errno EINVAL: there cannot be as many. */
+static size_t size_for(size_t slots)
+{
+	size_t size = slots *
+		(sizeof(struct slot) + SCOREBOARD_LISTENERS * sizeof(struct tally) +
+		    SCOREBOARD_CROWD * sizeof(struct crowd_place)) +
+	    sizeof(_Atomic uint64_t) * (1 + SCOREBOARD_LISTENERS) + sizeof(_Atomic uint32_t);
+
+	if (slots > 0 && slots <= SCOREBOARD_SLOTS)
+		return size;
+	errno = EINVAL;
+	return 0;
 }
 
 int scoreboard_open(struct scoreboard *scoreboard, size_t slots)
 {
 	char *memory;
 
-	*scoreboard = (struct scoreboard){.fd = -1, .size = size_for(slots)};
-	if (scoreboard->size == 0) {
-		errno = EINVAL;
+	*scoreboard = (struct scoreboard){.fd = -1};
+	if (size_for(slots) == 0)
 		return -1;
-	}
-	memory = system_shared_memory(scoreboard->size, &scoreboard->fd);
+	memory = system_shared_memory(size_for(slots), &scoreboard->fd);
 	if (memory == NULL)
 		return -1;
 	lay_out(scoreboard, slots, memory);
+	*scoreboard->salt = random_bits();
 	return 0;
 }
 
@@ -54,14 +80,14 @@ int scoreboard_resume(struct scoreboard *scoreboard, size_t slots, int fd)
 	struct stat info;
 	void *memory;
 
-	*scoreboard = (struct scoreboard){.fd = fd, .size = size_for(slots)};
-	if (fstat(fd, &info) == -1)
+	*scoreboard = (struct scoreboard){.fd = fd};
+	if (size_for(slots) == 0 || fstat(fd, &info) == -1)
 		return -1;
-	if (scoreboard->size == 0 || (size_t)info.st_size != scoreboard->size) {
+	if ((size_t)info.st_size != size_for(slots)) {
 		errno = EINVAL;
 		return -1;
 	}
-	memory = mmap(NULL, scoreboard->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memory = mmap(NULL, size_for(slots), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		return -1;
 	lay_out(scoreboard, slots, memory);
@@ -90,6 +116,9 @@ void tally_add(struct tally *sum, const struct tally *tally)
 	slot_add(&sum->queued, slot_read(&tally->queued));
 	slot_add(&sum->left, slot_read(&tally->left));
 	slot_add(&sum->cut, slot_read(&tally->cut));
+	slot_add(&sum->programs_done, slot_read(&tally->programs_done));
+	slot_add(&sum->programs_failed, slot_read(&tally->programs_failed));
+	slot_add(&sum->programs_killed, slot_read(&tally->programs_killed));
 }
 
 void tally_clear(struct tally *tally)

@@ -66,8 +66,8 @@ struct slot {
 	_Atomic uint64_t passed; /* wake-ups passed on to a sibling */
 	_Atomic uint64_t pauses; /* times that accept ran out of something */
 	_Atomic uint64_t refused; /* connections answered with the reserve descriptor */
-	_Atomic uint64_t
-	    broken; /* connections cut for a deadline of theirs, or a file that changed */
+	_Atomic uint64_t broken; /* connections cut for a deadline of theirs, or a file that
+				  * changed, before a stop */
 	_Atomic uint64_t log_dropped;
 	_Atomic uint64_t turned_away; /* connections without the PROXY header that they owe */
 	/* Since the drain began. */
@@ -75,6 +75,8 @@ struct slot {
 	_Atomic uint64_t queued; /* of those, accepted after the flag was set */
 	_Atomic uint64_t left; /* connections whose client went away by itself */
 	_Atomic uint64_t cut;
+	/* Programs of exec: with status 0, with another, by a signal (or nobody knows how). */
+	_Atomic uint64_t programs_done, programs_failed, programs_killed;
 };
 
 /*
@@ -84,7 +86,20 @@ struct slot {
  */
 struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
+	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
+};
+
+/*
+ * How many connections one worker has of a client, for limits that hold across workers. The key is
+ * made of the client's address and the listener's index (crowd.c); a count of 0 is a free place.
+ * Written by the worker alone.
+ */
+#define SCOREBOARD_CROWD 8192 /* places of each worker, a power of two */
+
+struct crowd_place {
+	_Atomic uint64_t key;
+	_Atomic uint64_t count;
 };
 
 /* One process's view of the memory; the pointers are its own. */
@@ -96,6 +111,8 @@ struct scoreboard {
 	size_t slots_count;
 	struct tally
 	    *tallies; /* SCOREBOARD_LISTENERS for each slot: pages nobody uses cost nothing */
+	struct crowd_place *crowd; /* SCOREBOARD_CROWD for each slot; the same holds for them */
+	_Atomic uint64_t *salt; /* of the keys: no client can choose addresses that share a place */
 	_Atomic uint64_t *listeners; /* SCOREBOARD_LISTENERS words */
 	_Atomic uint32_t *order; /* enum order */
 };

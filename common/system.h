@@ -30,6 +30,9 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length);
  */
 int system_peer(int connection, uid_t *uid, pid_t *pid);
 
+/* The same with its group. */
+int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid);
+
 /*
  * Memory shared with every child forked later, zeroed; *fd is the descriptor that keeps it (so that
  * it can survive an execve). Returns the address, or NULL with errno. Unmap with munmap.
@@ -57,9 +60,6 @@ void system_allow_core(void);
  */
 void system_wake_on_parent_death(void);
 
-/* When the parent dies, die. Does nothing in the twin. */
-void system_end_on_parent_death(void);
-
 /* The file that this process runs: what it is, and by what path. Return false where the system does
  * not tell. */
 bool system_program(struct stat *info);
@@ -77,6 +77,25 @@ int64_t system_memory_of(pid_t child);
  * Returns -1 where system_memory_of knows better.
  */
 int64_t system_own_memory(void);
+
+/* In a child that is to become a program: it is killed when its parent dies. Does nothing in the
+ * twin. Async-signal-safe. */
+void system_end_with_parent(void);
+
+/*
+ * Processes whose parent dies below this one become its children, so that it hears of them. Does
+ * nothing in the twin.
+ */
+void system_adopt_orphans(void);
+
+/*
+ * The children of this process, at most max of them. Returns how many, 0 also where the system does
+ * not tell.
+ */
+size_t system_children(pid_t *children, size_t max);
+
+/* Closes every descriptor from lowest on. */
+void system_close_from(int lowest);
 
 /* The ports that outgoing connections are given. Returns false where the system does not tell. */
 bool system_ephemeral_ports(unsigned *low, unsigned *high);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@ struct open_how_v0 {
 };
 #ifndef SYS_openat2
 #define SYS_openat2 437
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -45,12 +49,20 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
 
 int system_peer(int connection, uid_t *uid, pid_t *pid)
 {
+	gid_t gid;
+
+	return system_peer_group(connection, uid, &gid, pid);
+}
+
+int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid)
+{
 	struct ucred peer;
 	socklen_t length = sizeof peer;
 
 	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == -1)
 		return -1;
 	*uid = peer.uid;
+	*gid = peer.gid;
 	*pid = peer.pid;
 	return 0;
 }
@@ -110,7 +122,7 @@ void system_wake_on_parent_death(void)
 	prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
 }
 
-void system_end_on_parent_death(void)
+void system_end_with_parent(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 }
@@ -128,6 +140,40 @@ bool system_program_path(char *out, size_t size)
 		return false;
 	out[length] = '\0';
 	return true;
+}
+
+void system_adopt_orphans(void)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+size_t system_children(pid_t *children, size_t max)
+{
+	size_t count = 0;
+	char path[64];
+	FILE *list;
+	long pid;
+
+	snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
+	list = fopen(path, "re");
+	if (list == NULL)
+		return 0;
+	while (count < max && fscanf(list, "%ld", &pid) == 1)
+		children[count++] = (pid_t)pid;
+	fclose(list);
+	return count;
+}
+
+void system_close_from(int lowest)
+{
+	struct rlimit limit;
+
+	if (syscall(SYS_close_range, (unsigned)lowest, ~0u, 0u) == 0)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_max == RLIM_INFINITY)
+		limit.rlim_max = 1 << 20;
+	for (rlim_t fd = (rlim_t)lowest; fd < limit.rlim_max; fd++)
+		close((int)fd);
 }
 
 bool system_ephemeral_ports(unsigned *low, unsigned *high)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -34,15 +35,13 @@ int system_accept(int listener, struct sockaddr *peer, socklen_t *length)
 /* POSIX has no such call. Linux, where the tests of the twin run, has its own and not this one. */
 #if defined __FreeBSD__ || defined __NetBSD__ || defined __OpenBSD__ || defined __DragonFly__ ||   \
     defined __APPLE__
-int system_peer(int connection, uid_t *uid, pid_t *pid)
+int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid)
 {
-	gid_t gid;
-
 	*pid = 0;
-	return getpeereid(connection, uid, &gid);
+	return getpeereid(connection, uid, gid);
 }
 #elif defined __linux__
-int system_peer(int connection, uid_t *uid, pid_t *pid)
+int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid)
 {
 	struct ucred peer;
 	socklen_t length = sizeof peer;
@@ -50,19 +49,28 @@ int system_peer(int connection, uid_t *uid, pid_t *pid)
 	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == -1)
 		return -1;
 	*uid = peer.uid;
+	*gid = peer.gid;
 	*pid = peer.pid;
 	return 0;
 }
 #else
-int system_peer(int connection, uid_t *uid, pid_t *pid)
+int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid)
 {
 	(void)connection;
 	(void)uid;
+	(void)gid;
 	(void)pid;
 	errno = ENOSYS;
 	return -1;
 }
 #endif
+
+int system_peer(int connection, uid_t *uid, pid_t *pid)
+{
+	gid_t gid;
+
+	return system_peer_group(connection, uid, &gid, pid);
+}
 
 void *system_shared_memory(size_t size, int *fd)
 {
@@ -102,10 +110,6 @@ void system_wake_on_parent_death(void)
 {
 }
 
-void system_end_on_parent_death(void)
-{
-}
-
 bool system_program(struct stat *info)
 {
 	(void)info;
@@ -118,6 +122,29 @@ bool system_program_path(char *out, size_t size)
 	(void)size;
 	errno = ENOENT;
 	return false;
+}
+
+void system_end_with_parent(void)
+{
+}
+
+void system_adopt_orphans(void)
+{
+}
+
+size_t system_children(pid_t *children, size_t max)
+{
+	(void)children;
+	(void)max;
+	return 0;
+}
+
+void system_close_from(int lowest)
+{
+	long most = sysconf(_SC_OPEN_MAX);
+
+	for (int fd = lowest; fd < (most < 0 || most > INT_MAX ? 65536 : (int)most); fd++)
+		close(fd);
 }
 
 bool system_ephemeral_ports(unsigned *low, unsigned *high)

@@ -77,6 +77,11 @@ void control_put_receipt(struct line_out *line, const struct receipt *receipt)
 	line_put_number(line, "left=", (int64_t)receipt->left);
 	line_put_number(line, "open=", (int64_t)receipt->open);
 	line_put_number(line, "cut=", (int64_t)receipt->cut);
+	if (receipt->programs_done + receipt->programs_failed + receipt->programs_killed == 0)
+		return;
+	line_put_number(line, "programs-done=", (int64_t)receipt->programs_done);
+	line_put_number(line, "programs-failed=", (int64_t)receipt->programs_failed);
+	line_put_number(line, "programs-killed=", (int64_t)receipt->programs_killed);
 }
 
 /* A refusal that whoever runs the server may want to know of. */

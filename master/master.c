@@ -230,6 +230,11 @@ static void say_what_happened(struct master *master)
 static void write_receipt(const struct master *master, char *out, size_t size)
 {
 	const struct pool_totals *totals = &master->pool.totals;
+	const struct receipt receipt = {
+	    .programs_done = totals->programs_done,
+	    .programs_failed = totals->programs_failed,
+	    .programs_killed = totals->programs_killed,
+	};
 	int n =
 	    snprintf(out, size, "drained in %lld ms: %llu answered, %llu of them from the queue",
 		(long long)(clock_ms() - master->stop_begun), (unsigned long long)totals->answered,
@@ -239,7 +244,10 @@ static void write_receipt(const struct master *master, char *out, size_t size)
 		n += snprintf(out + n, size - (size_t)n, ", %llu left by themselves",
 		    (unsigned long long)totals->left);
 	if (n > 0 && (size_t)n < size)
-		snprintf(out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
+		n += snprintf(
+		    out + n, size - (size_t)n, ", %llu cut", (unsigned long long)totals->cut);
+	if (n > 0 && (size_t)n < size)
+		receipt_programs(&receipt, out + n, size - (size_t)n);
 }
 
 /* Answers the clients that asked for the stop. */
@@ -253,6 +261,9 @@ static void tell_clients(struct master *master)
 	    .queued = totals->queued,
 	    .left = totals->left,
 	    .cut = totals->cut,
+	    .programs_done = totals->programs_done,
+	    .programs_failed = totals->programs_failed,
+	    .programs_killed = totals->programs_killed,
 	};
 
 	control_stopped(&master->control, &receipt);
@@ -630,7 +641,7 @@ static void init(struct master *master, struct config *config, const struct anno
 /* Serves to the end, and says what the stop did. Returns the exit status. */
 static int serve(struct master *master)
 {
-	char receipt[256];
+	char receipt[384];
 	int status;
 
 	run_loop(master);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "directive.h"
+#include "handover.h"
 
 /* How an option's value is taken. */
 enum value { VALUE_NONE, VALUE_TEXT, VALUE_NUMBER, VALUE_DESCRIPTOR, VALUE_LISTEN, VALUE_DURATION };
@@ -95,8 +96,30 @@ static int set_number(struct options *options, const struct option *option, cons
 	return 0;
 }
 
-/* `-l ADDR`, and with a service all words up to the next option. Returns how many words it took
- * after the address. */
+/* Whether the arguments of a service in place are a program with its own options. */
+static bool takes_command(const char *service)
+{
+	const struct service_kind *kind = service_kind_find(service);
+	const struct directive *row = NULL;
+
+	if (kind != NULL && kind->argument != NULL)
+		row = directive_find(kind->directives, kind->argument);
+	return row != NULL && row->type == DIRECTIVE_COMMAND;
+}
+
+/* How many words a service has on a command line: up to the next option, or those of a program, up
+ * to `--`. */
+static int count_words(char *const *words, int left)
+{
+	bool command = left > 0 && takes_command(words[0]);
+	int count = 0;
+
+	while (count < left && (command ? strcmp(words[count], "--") != 0 : words[count][0] != '-'))
+		count++;
+	return count;
+}
+
+/* `-l ADDR`, and with a service its words. Returns how many words it took after the address. */
 static int add_listen(struct options *options, const char *address, char *const *rest, int left,
     bool with_service, char *why, size_t size)
 {
@@ -107,8 +130,8 @@ static int add_listen(struct options *options, const char *address, char *const 
 		    OPTIONS_LISTEN_MAX);
 		return -1;
 	}
-	while (with_service && count < left && rest[count][0] != '-')
-		count++;
+	if (with_service)
+		count = count_words(rest, left);
 	if (with_service && count == 0) {
 		snprintf(why, size, "-l %s: what is to be served there? (-l ADDR SERVICE [ARG...])",
 		    address);
@@ -116,7 +139,8 @@ static int add_listen(struct options *options, const char *address, char *const 
 	}
 	options->listen[options->listen_count++] =
 	    (struct options_listen){.address = address, .words = rest, .count = count};
-	return count;
+	/* The `--` that ended a program's words is no word of anybody's. */
+	return count < left && strcmp(rest[count], "--") == 0 ? count + 1 : count;
 }
 
 static int set_duration(

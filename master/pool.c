@@ -368,6 +368,44 @@ static void let_go(
 		fd_close(&pool->log->fd);
 }
 
+static int begin_service(
+    struct service_config *service, const struct config *config, char *why, size_t size)
+{
+	char reason[256];
+
+	if (service->kind->begin == NULL ||
+	    service->kind->begin(service->options, config, reason, sizeof reason) == 0)
+		return 0;
+	snprintf(why, size, "service %s: %s", service->name, reason);
+	return -1;
+}
+
+/* In the child, which still is who the master is: the services of its configuration begin, and
+ * those of earlier ones that listeners still have. Returns 0, or -1 with why. */
+static int begin_services(
+    const struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
+{
+	const struct listeners *listeners = pool->listeners;
+
+	for (struct service_config *at = plan->config->services; at != NULL; at = at->next) {
+		if (begin_service(at, plan->config, why, size) == -1)
+			return -1;
+	}
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *listener = &listeners->all[i];
+		struct service_config *service = plan->renews && listener->next_service != NULL
+		    ? listener->next_service
+		    : listener->service;
+
+		/* To begin again does nothing. */
+		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
+		    !listener->service_is_ours && place_of(plan->config, service) < 0 &&
+		    begin_service(service, plan->config, why, size) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /* In the child: closes what is the master's, and runs the worker. mask: the signals that were
  * blocked before. */
 static void be_worker(struct pool *pool, const struct pool_plan *plan, struct worker_process *self,
@@ -390,7 +428,7 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	    .log = plan->log,
 	};
 	struct handover_listener *listeners;
-	char why[256];
+	char why[384];
 
 	/* A sibling that kept the write end would hide the end of the drain pipe from everybody;
 	 * one that was stopped before it got here is continued when the master dies. */
@@ -402,7 +440,9 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	fd_close(&pool->scoreboard->fd);
 	for (size_t i = 0; i < pool->capacity; i++)
 		fd_close(&pool->workers[i].channel.fd);
-	if (privilege_drop(plan->privilege, plan->config, why, sizeof why) == -1) {
+	privilege_limit(plan->config);
+	if (begin_services(pool, plan, why, sizeof why) == -1 ||
+	    privilege_drop(plan->privilege, plan->config, why, sizeof why) == -1) {
 		log_write(plan->log, LOG_ERROR, "worker %u: %s", handover.slot, why);
 		_exit(STATUS_USAGE);
 	}
@@ -682,10 +722,14 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
 	totals->cut += at_most(slot_read(&numbers->cut), pool->workers[slot].room);
+	totals->programs_done += at_most(slot_read(&numbers->programs_done), accepted);
+	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), accepted);
+	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), accepted);
+	totals->lost += at_most(slot_read(&numbers->broken), accepted);
 	if (pool->order >= ORDER_STOP)
 		totals->cut += held;
 	else
-		totals->lost += held + at_most(slot_read(&numbers->broken), accepted);
+		totals->lost += held;
 }
 
 static void log_death(struct pool *pool, const struct worker_process *worker, int status,

@@ -112,6 +112,7 @@ struct pool_totals {
 	uint64_t refused; /* connections that no worker had a descriptor for */
 	uint64_t turned_away; /* connections without the PROXY header that they owed */
 	uint64_t queued, answered, left, cut; /* since the stop began */
+	uint64_t programs_done, programs_failed, programs_killed; /* the same; see struct slot */
 };
 
 /* What max-memory has brought about so far (memory.c). */

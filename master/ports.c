@@ -399,6 +399,9 @@ void ports_receipt(
 	    .accepted = slot_read(&tally.accepted),
 	    .answered = slot_read(&tally.answered),
 	    .queued = slot_read(&tally.queued),
+	    .programs_done = slot_read(&tally.programs_done),
+	    .programs_failed = slot_read(&tally.programs_failed),
+	    .programs_killed = slot_read(&tally.programs_killed),
 	    .left = slot_read(&tally.left),
 	    .open = slot_read(&tally.open),
 	    .cut = slot_read(&tally.cut),
@@ -429,11 +432,24 @@ static void released(struct ports *ports, struct listener *listener, int64_t now
 		    listener->text, listener->closing.handshakes_left);
 }
 
+const char *receipt_programs(const struct receipt *receipt, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (receipt->programs_done + receipt->programs_failed + receipt->programs_killed > 0)
+		snprintf(out, size,
+		    "; programs: %llu with status 0, %llu with another, %llu killed",
+		    (unsigned long long)receipt->programs_done,
+		    (unsigned long long)receipt->programs_failed,
+		    (unsigned long long)receipt->programs_killed);
+	return out;
+}
+
 /* Logs a release, and tells the holder and whoever waits for it. */
 static void tell_released(struct ports *ports, struct listener *listener, int64_t now)
 {
 	struct port_holder *holder = listener->holder;
 	bool heard = holder != NULL || listener->waiters != NULL;
+	char programs[RECEIPT_PROGRAMS];
 	struct receipt receipt;
 
 	listener->told = true;
@@ -445,10 +461,11 @@ static void tell_released(struct ports *ports, struct listener *listener, int64_
 	log_write(ports->log,
 	    heard || ports->stopping || listener->why_closed == CLOSE_HOLDER ? LOG_INFO
 									     : LOG_NOTICE,
-	    "%s: closed after %lld ms (%s): %llu accepted, %llu answered, %llu open, %llu cut",
+	    "%s: closed after %lld ms (%s): %llu accepted, %llu answered, %llu open, %llu cut%s",
 	    listener->text, (long long)receipt.milliseconds, why_text(listener),
 	    (unsigned long long)receipt.accepted, (unsigned long long)receipt.answered,
-	    (unsigned long long)receipt.open, (unsigned long long)receipt.cut);
+	    (unsigned long long)receipt.open, (unsigned long long)receipt.cut,
+	    receipt_programs(&receipt, programs, sizeof programs));
 }
 
 /* Gives up waiting for the queue: what is in it is reset, and counted. Returns how many. */

@@ -36,7 +36,14 @@ struct privilege;
 struct receipt {
 	int64_t milliseconds; /* from the close to the release, or until now */
 	uint64_t accepted, answered, queued, left, open, cut;
+	uint64_t programs_done, programs_failed, programs_killed; /* of exec; see struct slot */
 };
+
+#define RECEIPT_PROGRAMS 128 /* enough for what receipt_programs writes */
+
+/* Writes "; programs: 3 with status 0, 0 with another, 0 killed", or nothing where there were none.
+ * Returns out. */
+const char *receipt_programs(const struct receipt *receipt, char *out, size_t size);
 
 /* Why a port closes, for its holder, the log and the status. */
 enum close_reason {

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "account.h"
 #include "directive.h"
 #include "system.h"
 
@@ -80,20 +81,14 @@ int privilege_resolve(
 
 static int change_user(const struct privilege *privilege)
 {
-	if ((privilege->alone ? setgroups(1, &privilege->gid)
-			      : initgroups(privilege->user, privilege->gid)) == -1 ||
-	    setgid(privilege->gid) == -1 || setuid(privilege->uid) == -1)
-		return -1;
-	/* Not one of them may be undone. */
-	if (privilege->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
-		errno = EPERM;
-		return -1;
-	}
-	return 0;
+	struct account account = {
+	    .uid = privilege->uid, .gid = privilege->gid, .alone = privilege->alone};
+
+	snprintf(account.user, sizeof account.user, "%s", privilege->user);
+	return account_become(&account);
 }
 
-int privilege_drop(
-    const struct privilege *privilege, const struct config *config, char *why, size_t size)
+void privilege_limit(const struct config *config)
 {
 	rlim_t core =
 	    config->core_limit == DIRECTIVE_AUTO ? RLIM_INFINITY : (rlim_t)config->core_limit;
@@ -107,6 +102,11 @@ int privilege_drop(
 		setrlimit(RLIMIT_CORE, &limit);
 	}
 	umask((mode_t)config->umask);
+}
+
+int privilege_drop(
+    const struct privilege *privilege, const struct config *config, char *why, size_t size)
+{
 	if (privilege->change && change_user(privilege) == -1) {
 		snprintf(
 		    why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));

@@ -31,8 +31,11 @@ struct privilege {
 int privilege_resolve(
     struct privilege *privilege, const struct config *config, char *why, size_t size);
 
+/* In a worker, and for all that it starts: core limit and umask. */
+void privilege_limit(const struct config *config);
+
 /*
- * Becomes it, in a worker, for good: groups, gid, uid, no_new_privs, core limit, umask. Returns 0,
+ * Becomes it, in a worker, for good: groups, gid, uid, no_new_privs. Returns 0,
  * or -1 with why; the worker must then end, whatever succeeded.
  */
 int privilege_drop(

@@ -148,7 +148,7 @@ void remote_add_duration(struct request *request, const char *name, int64_t mill
 
 void remote_print_receipt(FILE *out, const char *address, const struct receipt *receipt)
 {
-	char shown[REPLY_DISPLAY];
+	char shown[REPLY_DISPLAY], programs[RECEIPT_PROGRAMS];
 
 	fprintf(out, "%s: closed in %lld ms: %llu accepted, %llu answered",
 	    reply_display(address, shown, sizeof shown), (long long)receipt->milliseconds,
@@ -158,7 +158,7 @@ void remote_print_receipt(FILE *out, const char *address, const struct receipt *
 	fprintf(out, ", %llu cut", (unsigned long long)receipt->cut);
 	if (receipt->open > 0)
 		fprintf(out, ", %llu still served", (unsigned long long)receipt->open);
-	fputc('\n', out);
+	fprintf(out, "%s\n", receipt_programs(receipt, programs, sizeof programs));
 }
 
 int remote_printed(const struct command *command, int status)
@@ -284,12 +284,15 @@ int remote_run_ping(const struct command *command, const struct options *options
 /* As the master's own receipt, with which a stop by pid file ends. */
 static void print_stop(const struct receipt *receipt)
 {
+	char programs[RECEIPT_PROGRAMS];
+
 	printf("lastcall: drained in %lld ms: %llu answered, %llu of them from the queue",
 	    (long long)receipt->milliseconds, (unsigned long long)receipt->answered,
 	    (unsigned long long)receipt->queued);
 	if (receipt->left > 0)
 		printf(", %llu left by themselves", (unsigned long long)receipt->left);
-	printf(", %llu cut\n", (unsigned long long)receipt->cut);
+	printf(", %llu cut%s\n", (unsigned long long)receipt->cut,
+	    receipt_programs(receipt, programs, sizeof programs));
 }
 
 /* A line of what is wrong, as it is. */

@@ -220,6 +220,9 @@ int reply_receipt(const struct reply *reply, struct receipt *receipt)
 	    {"left", &read.left},
 	    {"open", &read.open},
 	    {"cut", &read.cut},
+	    {"programs-done", &read.programs_done},
+	    {"programs-failed", &read.programs_failed},
+	    {"programs-killed", &read.programs_killed},
 	};
 	const char *milliseconds = reply_value(reply, "milliseconds");
 

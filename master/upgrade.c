@@ -175,7 +175,7 @@ static void run_rehearsal(
 	const struct invocation *invocation = upgrade->invocation;
 
 	/* It holds copies of what the workers watch for the master's end. */
-	system_end_on_parent_death();
+	system_end_with_parent();
 	alarm(REHEARSAL_MS / 1000 + 1);
 	if (carry_keep(out, state, true) == 0 && fd_set_cloexec(result, false) == 0 &&
 	    set_task("rehearse", state, result) == 0)

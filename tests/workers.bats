@@ -1009,7 +1009,7 @@ all_workers_are() {
 		echo "status $ended after $SECONDS s"
 		[ "$SECONDS" -lt 8 ]
 		[ "$ended" -eq 0 ] || [ "$ended" -eq 3 ] || [ "$ended" -eq 1 ]
-		[[ "$(receipt)" =~ ^[0-9]+\ answered,\ [0-9]+\ of\ them\ from\ the\ queue,(\ [0-9]+\ left\ by\ themselves,)?\ [0-9]+\ cut$ ]]
+		[[ "$(receipt)" =~ ^[0-9]+\ answered,\ [0-9]+\ of\ them\ from\ the\ queue,(\ [0-9]+\ left\ by\ themselves,)?\ [0-9]+\ cut(\;\ programs:\ [0-9]+\ with\ status\ 0,\ [0-9]+\ with\ another,\ [0-9]+\ killed)?$ ]]
 		run ! grep -q '[^[:print:][:space:]]' "$log"
 		port_is_free "${address##*:}"
 		[ -z "$(pgrep -f "$work/lastcall.conf")" ]

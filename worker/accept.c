@@ -30,6 +30,7 @@
 #define PAUSE_MS 100
 #define STARVED_MS 500 /* then the queue is answered with the reserve descriptor */
 #define TELL_MS 10 /* until a master that did not read is told again */
+#define LIMITED_MS 100 /* the longest that a limited one is not looked at */
 #define BATCH 64 /* connections taken in one go */
 #define FRESH_BEAT_MS 2500 /* a sibling that has not turned for longer is not waited for */
 #define SLACK 4 /* ahead by more than this, and by an eighth */
@@ -202,6 +203,78 @@ static bool defer(struct acceptor *acceptor)
 	return true;
 }
 
+/* ---- the limit of a listener ---- */
+
+/* How many connections of it are open, over all workers. */
+static uint64_t count_open(const struct acceptor *acceptor)
+{
+	const struct scoreboard *scoreboard = acceptor->worker->from->scoreboard;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < scoreboard->slots_count; i++) {
+		if (i == acceptor->worker->from->slot ||
+		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed) !=
+			SLOT_VACANT)
+			sum += atomic_load(
+			    &scoreboard_tally(scoreboard, i, acceptor->from.index)->open);
+	}
+	return sum;
+}
+
+static void give_back(struct acceptor *acceptor)
+{
+	if (acceptor->reserved)
+		atomic_store(&acceptor->tally->open, slot_read(&acceptor->tally->open) - 1);
+	acceptor->reserved = false;
+}
+
+/*
+ * Takes a place for one more connection. Counted first and looked at then: of two workers that do
+ * so at once at least one sees the other, so there is never one too many.
+ */
+static bool reserve(struct acceptor *acceptor)
+{
+	if (acceptor->most < 0 || acceptor->reserved)
+		return true;
+	atomic_store(&acceptor->tally->open, slot_read(&acceptor->tally->open) + 1);
+	atomic_thread_fence(memory_order_seq_cst);
+	acceptor->reserved = true;
+	if (count_open(acceptor) <= (uint64_t)acceptor->most) {
+		acceptor->limited_ms = 0;
+		return true;
+	}
+	give_back(acceptor);
+	return false;
+}
+
+/* Back soon at first, for two that saw each other were both turned away, then less soon. */
+static void become_limited(struct acceptor *acceptor)
+{
+	int64_t ms = acceptor->limited_ms * 2 + 1 + acceptor->worker->from->slot % 4;
+
+	acceptor->limited_ms = ms < LIMITED_MS ? ms : LIMITED_MS;
+	take_out(acceptor, ACCEPTOR_LIMITED, acceptor->worker->now + acceptor->limited_ms);
+}
+
+/* A connection has ended: whoever was turned away may take another, in this worker or a sibling. */
+static void tell_limited(struct acceptor *acceptor)
+{
+	const struct scoreboard *scoreboard = acceptor->worker->from->scoreboard;
+
+	if (acceptor->most < 0 || count_open(acceptor) + 1 < (uint64_t)acceptor->most)
+		return;
+	if (acceptor->state == ACCEPTOR_LIMITED)
+		acceptor->until = 0;
+	for (size_t i = 0; i < scoreboard->slots_count; i++) {
+		uint32_t state =
+		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed);
+
+		if (i != acceptor->worker->from->slot &&
+		    (state == SLOT_SERVING || state == SLOT_LEAVING))
+			pass_on(acceptor, (int)i);
+	}
+}
+
 static void say_fullness(struct worker *worker)
 {
 	uint32_t state = worker->phase != PHASE_SERVING ? SLOT_LEAVING
@@ -356,6 +429,7 @@ static void refuse(struct acceptor *acceptor, int fd)
 	slot_add(&acceptor->worker->self->accepted, 1);
 	slot_add(&acceptor->tally->accepted, 1);
 	slot_add(&acceptor->tally->answered, 1);
+	give_back(acceptor);
 }
 
 static void admit(struct acceptor *acceptor, int fd, const union address_socket *peer)
@@ -400,10 +474,15 @@ static int take(struct acceptor *acceptor, bool politely)
 		}
 		if ((politely || taken > 0) && defer(acceptor))
 			return taken;
+		if (!reserve(acceptor)) {
+			become_limited(acceptor);
+			return taken;
+		}
 		fd = system_accept(acceptor->watch.fd, &peer.any, &length);
 		if (fd == -1) {
 			int error = errno;
 
+			give_back(acceptor);
 			switch (judge(error)) {
 			case VERDICT_NEXT:
 				continue;
@@ -461,12 +540,16 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 	    .word = &scoreboard->listeners[listener->index],
 	    .tally = scoreboard_tally(scoreboard, worker->from->slot, listener->index),
 	    .state = ACCEPTOR_IN,
+	    .most = -1,
 	    .refusing = !listening_start(worker, listener),
 	    .next = worker->acceptors,
 	    .link = &worker->acceptors,
 	};
 	if (acceptor->next != NULL)
 		acceptor->next->link = &acceptor->next;
+	if (service_of(listener->service->kind)->most != NULL)
+		acceptor->most =
+		    service_of(listener->service->kind)->most(listener->service->options);
 	closing_init(&acceptor->closing, fd, (enum listener_kind)listener->kind, listener->ours,
 	    acceptor->word);
 	worker->acceptors = acceptor;
@@ -504,6 +587,7 @@ void acceptors_serve(struct worker *worker)
 void acceptor_connection_ended(struct acceptor *acceptor)
 {
 	acceptor->connections--;
+	tell_limited(acceptor);
 	end_if_over(acceptor);
 }
 
@@ -583,8 +667,10 @@ static void look(struct acceptor *acceptor)
 	/* While it is out of the set for want of something, that decides when it is tried again. */
 	if (acceptor->state != ACCEPTOR_RELEASED &&
 	    ((word & WORD_RELEASED) || acceptor->state == ACCEPTOR_IN ||
-		acceptor->state == ACCEPTOR_DEFERRED))
+		acceptor->state == ACCEPTOR_DEFERRED || acceptor->state == ACCEPTOR_LIMITED))
 		take(acceptor, false);
+	if (acceptor->state == ACCEPTOR_LIMITED && acceptor->limited_ms == 0)
+		acceptor->until = 0; /* it was given a place: back into the set */
 	if (word & WORD_RELEASED)
 		release(acceptor);
 	if (word & WORD_CUT)

@@ -50,7 +50,8 @@ static void linger_ready(struct connection *c)
 	ssize_t got;
 
 	do {
-		got = recv(c->watch.fd, bytes, sizeof bytes, 0);
+		/* Where a program had it, the descriptor waits. */
+		got = recv(c->watch.fd, bytes, sizeof bytes, MSG_DONTWAIT);
 	} while ((got == (ssize_t)sizeof bytes || (got == -1 && errno == EINTR)) && --reads > 0);
 	if (got > 0 || (got == -1 && (errno == EAGAIN || errno == EINTR)))
 		return;
@@ -108,7 +109,9 @@ void connection_start(
 	atomic_store_explicit(
 	    &worker->self->connections, (uint32_t)worker->open, memory_order_relaxed);
 	slot_add(&worker->self->accepted, 1);
-	slot_add(&acceptor->tally->open, 1);
+	/* Where there is a limit it was counted before it was accepted. */
+	slot_add(&acceptor->tally->open, !acceptor->reserved);
+	acceptor->reserved = false;
 	slot_add(&acceptor->tally->accepted, 1);
 	acceptor->connections++;
 	if (proxied_is(&acceptor->from))
@@ -175,6 +178,11 @@ void connection_deadline(struct connection *c, int64_t ms_from_now)
 	timer_set(&c->worker->wheel, &c->timer, c->worker->now + ms_from_now);
 }
 
+void connection_no_deadline(struct connection *c)
+{
+	timer_clear(&c->worker->wheel, &c->timer);
+}
+
 void connection_finish(struct connection *c, bool clean)
 {
 	if (clean || shutdown(c->watch.fd, SHUT_WR) == -1) {
@@ -199,7 +207,7 @@ static void count_outcome(const struct connection *c, enum outcome outcome)
 	bool stopping = worker->phase >= PHASE_STOPPING || c->last_call;
 
 	if (outcome == OUTCOME_BROKEN)
-		slot_add(&self->broken, 1);
+		slot_add(&self->broken, !stopping);
 	if (outcome == OUTCOME_ANSWERED) {
 		slot_add(&self->answered, stopping);
 		slot_add(&self->queued, c->last_call);
@@ -226,6 +234,8 @@ void connection_close(struct connection *c, enum outcome outcome)
 	loop_forget(worker->loop, &c->watch);
 	buffer_give(&worker->buffers, &c->in);
 	buffer_give(&worker->buffers, &c->out);
+	if (c->shared)
+		shutdown(c->watch.fd, SHUT_RDWR);
 	fd_close(&c->watch.fd);
 	connection_set_state(c, CONNECTION_FREE);
 	c->next = worker->vacant;

@@ -59,6 +59,7 @@ struct connection {
 	enum connection_state state;
 	bool answered; /* it got a whole answer at least once */
 	bool late; /* accepted after its listener was flagged: that one's receipt counts it */
+	bool shared; /* another process has a copy: closing ours would not end it */
 	bool last_call; /* and the server was being stopped: so does the stop's */
 	struct buffer *in, *out; /* NULL while empty */
 	union address_socket *peer; /* in the worker's table */
@@ -92,6 +93,15 @@ void connection_want(struct connection *c, unsigned events);
 /* The one setter of the state; and the moment at which the service's expire() is called. */
 void connection_set_state(struct connection *c, enum connection_state state);
 void connection_deadline(struct connection *c, int64_t ms_from_now);
+
+/* No such moment: expire() is not called. */
+void connection_no_deadline(struct connection *c);
+
+/* Who the client is. */
+static inline const union address_socket *connection_peer(const struct connection *c)
+{
+	return c->peer;
+}
 
 /*
  * Ends it after an answer: shuts our side, reads away what comes until the client closes. With

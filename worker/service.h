@@ -25,6 +25,9 @@ struct service {
 	/* Descriptors of its logs (kind.logs) lead to other files now; all lines before were
 	 * written. May be NULL. */
 	void (*reopened)(void *options);
+	/* How many connections each of its listeners may have open, over all workers; those that
+	 * are above it wait in the accept queue. Negative, or NULL: any number. */
+	int64_t (*most)(const void *options);
 
 	/* A connection was accepted, and may have sent bytes already. */
 	void (*open)(struct connection *c);
@@ -43,7 +46,7 @@ struct service {
 	void (*close)(struct connection *c);
 };
 
-extern const struct service echo_service, http_service;
+extern const struct service echo_service, exec_service, http_service;
 
 /* The service of a kind; every kind is one. */
 static inline const struct service *service_of(const struct service_kind *kind)

@@ -15,6 +15,7 @@
 #include "bell.h"
 #include "channel.h"
 #include "clock.h"
+#include "launcher.h"
 #include "listening.h"
 #include "logs.h"
 #include "system.h"
@@ -46,7 +47,7 @@ bool worker_is_leaving(const struct worker *worker)
 
 /* ---- being replaced ---- */
 
-static void ask_for_successor(struct worker *worker)
+void worker_ask_for_successor(struct worker *worker)
 {
 	worker->enough_due =
 	    channel_send(worker->from->channel, CHANNEL_ENOUGH, ENOUGH_REQUESTS) == -1;
@@ -74,7 +75,7 @@ void worker_count_request(struct worker *worker)
 {
 	slot_add(&worker->self->requests, 1);
 	if (worker->requests_left > 0 && --worker->requests_left == 0)
-		ask_for_successor(worker);
+		worker_ask_for_successor(worker);
 }
 
 /* Up to an eighth is taken off, a different part in each worker, so that not all are replaced at
@@ -240,26 +241,29 @@ static int64_t step(struct worker *worker)
 		next = clock_earlier(next, worker->grace_ends);
 	}
 	if (worker->enough_due)
-		ask_for_successor(worker);
+		worker_ask_for_successor(worker);
 	look_at_memory(worker);
 	logs_answer_due(worker);
 	access_log_flush_all(worker);
 	next = clock_earlier(next, acceptors_tell(worker));
 	acceptors_sweep(worker);
-	return next;
+	return clock_earlier(next, launchers_sweep(worker));
 }
 
-static bool is_done(const struct worker *worker)
+/* Nothing is left but what programs that were cut still have; *next is then when to look again. */
+static bool is_done(struct worker *worker, int64_t *next)
 {
-	return worker->phase != PHASE_SERVING && worker->open == 0 && worker->acceptors_open == 0;
+	return worker->phase != PHASE_SERVING && worker->open == 0 && worker->acceptors_open == 0 &&
+	    !launchers_linger(worker, next);
 }
 
 static void run(struct worker *worker)
 {
-	while (!is_done(worker)) {
-		int64_t next = clock_earlier(step(worker), wheel_next(&worker->wheel));
+	int64_t next = CLOCK_NEVER;
 
-		if (is_done(worker))
+	while (!is_done(worker, &next)) {
+		next = clock_earlier(step(worker), wheel_next(&worker->wheel));
+		if (is_done(worker, &next))
 			return;
 		next = clock_earlier(next, worker->now + BEAT_MS);
 		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0,

@@ -41,6 +41,8 @@ enum acceptor_state {
 			      milliseconds */
 	ACCEPTOR_PAUSED, /* accept ran out of something; back in 100 ms */
 	ACCEPTOR_FULL, /* no room; back when there is */
+	ACCEPTOR_LIMITED, /* the listener has as many as its service admits; back when one ends, or
+			     in at most 100 ms */
 	ACCEPTOR_RELEASED, /* our copy is closed */
 };
 
@@ -54,6 +56,9 @@ struct acceptor {
 	struct tally *tally;
 	enum acceptor_state state;
 	bool refusing; /* its service could not be started here: everybody is told so */
+	int64_t most; /* connections that it may have open, over all workers; negative: any */
+	bool reserved; /* the tally counts one that is not accepted yet */
+	int64_t limited_ms; /* how long it was LIMITED the last time; 0: it is not */
 	size_t connections; /* that came from it and are open */
 	int64_t until; /* of DEFERRED and PAUSED, ms */
 	int64_t starved_since; /* when accept first ran out, ms; 0: it works */
@@ -64,6 +69,7 @@ struct acceptor {
 };
 
 struct access_log;
+struct launcher;
 
 /* What the log was not told yet of connections that were turned away (proxied.h). */
 struct turned_away {
@@ -114,6 +120,8 @@ struct worker {
 	uint32_t logs_number; /* of the master's ANSWER, */
 	bool logs_answer_due; /* which could not be answered yet */
 	bool logs_kept; /* a log could not be taken since the last answer */
+	struct launcher *launchers; /* list of all */
+	bool crowd_is_clear; /* see crowd.h */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
@@ -124,6 +132,9 @@ bool worker_hears_last_call(const struct worker *worker);
 
 /* Whether the server stops or is about to: no load balancer should send it anybody new. */
 bool worker_is_leaving(const struct worker *worker);
+
+/* Asks the master for another worker in place of this one, which then finishes what it has. */
+void worker_ask_for_successor(struct worker *worker);
 
 /* Counts an answer begun; it may be the one after which this worker would be replaced. */
 void worker_count_request(struct worker *worker);

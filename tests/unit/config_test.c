@@ -182,6 +182,20 @@ static const struct bad bads[] = {
 	"1:18: error: unknown directive \"idel\"; did you mean \"idle\"?\n"},
     {"service a echo { idle 1s; idle 1s; }",
 	"1:27: error: duplicate directive \"idle\"; the first is on line 1\n"},
+    {"service a exec { timeout 1s; }",
+	"1:9: error: service \"a\": a command is required, as in \"command git daemon "
+	"--inetd;\"\n"},
+    {"service a exec { command \"\" x; }", "1:26: error: the program of command cannot be empty\n"},
+    {"service a exec { command a; environment A=1; environment =2; }",
+	"1:58: error: service \"a\": \"=2\" is not NAME=VALUE\n"},
+    {"service a exec { command a; limit cpu 1s cpu 2s; }",
+	"1:35: error: service \"a\": limit cpu is given twice\n"},
+    {"service a exec { command a; limit cpu 1ms; }",
+	"1:35: error: service \"a\": 1ms is out of range; cpu takes 1s to 365d\n"},
+    {"service a exec { command a; user; }", "1:29: error: user needs a value\n"},
+    {"listen 80 -> exec;",
+	"1:14: error: service in place \"exec\": a command is required, as in "
+	"\"command git daemon --inetd;\"\n"},
 
     /* Listeners. */
     {"listen;",
@@ -549,6 +563,24 @@ static void test_made(void)
 	CHECK(strncmp(why, "http: ", 6) == 0 && strstr(why, "root") != NULL, "%s", why);
 	HOLDS(config_make_service(echo, two, 1, NULL, why, sizeof(why)) == NULL);
 	CHECK(strcmp(why, "echo takes no argument") == 0, "%s", why);
+
+	/* A program with a slash is a path, one without is a name. */
+	const struct service_kind *exec = service_kind_find("exec");
+	const char *path[] = {"./bin/a", "./b"}, *name[] = {"a", "./b"};
+	const struct directive *command = directive_find(exec->directives, "command");
+	char words[64];
+	size_t used;
+
+	HOLDS(config_make_service(exec, path, 2, NULL, why, sizeof(why)) == NULL);
+	CHECK(strstr(why, "is relative") != NULL, "%s", why);
+	service = config_make_service(exec, path, 2, "/srv", why, sizeof(why));
+	HOLDS(directive_words(command, service->options, words, sizeof(words), &used) == 0);
+	HOLDS(used == 15 && memcmp(words, "/srv/bin/a\0./b", 15) == 0);
+	config_free_service(service);
+	service = config_make_service(exec, name, 2, NULL, why, sizeof(why));
+	HOLDS(directive_words(command, service->options, words, sizeof(words), &used) == 0);
+	HOLDS(used == 6 && memcmp(words, "a\0./b", 6) == 0);
+	config_free_service(service);
 
 	struct config *config = load_good("service site echo; listen 80 -> echo;");
 

@@ -1,0 +1,39 @@
+/* Users, and becoming one; see account.h. */
+#include "account.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int account_find(struct account *account, const char *user, char *why, size_t size)
+{
+	const struct passwd *entry;
+
+	errno = 0;
+	entry = getpwnam(user);
+	if (entry == NULL) {
+		snprintf(why, size, "user \"%.64s\": %s", user,
+		    errno ? strerror(errno) : "there is no such user");
+		return -1;
+	}
+	*account = (struct account){.uid = entry->pw_uid, .gid = entry->pw_gid};
+	snprintf(account->user, sizeof account->user, "%s", user);
+	return 0;
+}
+
+int account_become(const struct account *account)
+{
+	if ((account->alone ? setgroups(1, &account->gid)
+			    : initgroups(account->user, account->gid)) == -1 ||
+	    setgid(account->gid) == -1 || setuid(account->uid) == -1)
+		return -1;
+	/* Not one of them may be undone. */
+	if (account->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,407 @@
+/* Programs and their start; see child.h. */
+#include "child.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "directive.h"
+#include "system.h"
+
+extern char **environ;
+
+/* What is open in a program is what it opens: few programs expect more, and some (those that use
+ * select(2)) break with more. */
+#define FILES_INITIAL 1024
+
+/* ---- limits: words in pairs, each read as a directive of that name would be ---- */
+
+struct limit_kind {
+	struct directive row;
+	int resource; /* of setrlimit(2) */
+	int64_t unit; /* of the value, in what setrlimit counts */
+};
+
+#define MOST(kind) ((kind) == DIRECTIVE_DURATION ? INT64_C(365) * 86400000 : INT64_C(1) << 50)
+#define LIMIT(text, kind, least, what, per)                                                        \
+	{                                                                                          \
+		{.name = text, .type = kind, .min = least, .max = MOST(kind)}, what, per           \
+	}
+
+static const struct limit_kind limit_kinds[CHILD_LIMITS] = {
+    LIMIT("cpu", DIRECTIVE_DURATION, 1000, RLIMIT_CPU, 1000),
+    LIMIT("memory", DIRECTIVE_SIZE, 65536, RLIMIT_AS, 1),
+    LIMIT("files", DIRECTIVE_NUMBER, 3, RLIMIT_NOFILE, 1),
+#ifdef RLIMIT_NPROC
+    LIMIT("processes", DIRECTIVE_NUMBER, 1, RLIMIT_NPROC, 1),
+#else
+    LIMIT("processes", DIRECTIVE_NUMBER, 1, -1, 1),
+#endif
+    LIMIT("file-size", DIRECTIVE_SIZE, 0, RLIMIT_FSIZE, 1),
+    LIMIT("core", DIRECTIVE_SIZE, 0, RLIMIT_CORE, 1),
+};
+
+/* Reads the pairs. Returns 0, or -1 with why. */
+static int read_limits(char *const *words, int64_t *limits, char *why, size_t size)
+{
+	for (size_t i = 0; i < CHILD_LIMITS; i++)
+		limits[i] = -1;
+	for (; words != NULL && *words != NULL; words += 2) {
+		const char *value = words[1];
+		size_t i = 0;
+
+		while (i < CHILD_LIMITS && strcmp(limit_kinds[i].row.name, words[0]) != 0)
+			i++;
+		if (i == CHILD_LIMITS) {
+			snprintf(why, size,
+			    "unknown limit \"%.40s\"; it is one of cpu, memory, files, processes, "
+			    "file-size or core",
+			    words[0]);
+			return -1;
+		}
+		if (value == NULL) {
+			snprintf(why, size, "limit %s needs a value", words[0]);
+			return -1;
+		}
+		if (limit_kinds[i].resource == -1) {
+			snprintf(why, size, "this system has no limit of %s", words[0]);
+			return -1;
+		}
+		if (limits[i] != -1) {
+			snprintf(why, size, "limit %s is given twice", words[0]);
+			return -1;
+		}
+		if (directive_set(&limit_kinds[i].row, &limits[i], &value, 1, NULL, why, size) ==
+		    -1)
+			return -1;
+		/* A part of a second is a second. */
+		limits[i] = (limits[i] + limit_kinds[i].unit - 1) / limit_kinds[i].unit;
+	}
+	return 0;
+}
+
+/* ---- the environment ---- */
+
+/* What it is told of its connection has these names. */
+static bool is_ours(const char *name, size_t length)
+{
+	static const char *const prefixes[] = {"TCP", "IPC", "UNIXREMOTE", NULL};
+
+	if (length == 5 && memcmp(name, "PROTO", 5) == 0)
+		return true;
+	for (const char *const *prefix = prefixes; *prefix != NULL; prefix++) {
+		if (strncmp(name, *prefix, strlen(*prefix)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *check_environment(char *const *words, char *why, size_t size)
+{
+	for (; words != NULL && *words != NULL; words++) {
+		size_t length = strcspn(*words, "=");
+
+		if (length == 0 || (*words)[length] == '\0') {
+			snprintf(why, size, "\"%.80s\" is not NAME=VALUE", *words);
+			return why;
+		}
+		if (is_ours(*words, length)) {
+			snprintf(why, size,
+			    "\"%.80s\" begins with what a program is told of its connection",
+			    *words);
+			return why;
+		}
+	}
+	return NULL;
+}
+
+static const char *check_pass(char *const *words, char *why, size_t size)
+{
+	for (; words != NULL && *words != NULL; words++) {
+		if (**words == '\0' || strchr(*words, '=') != NULL) {
+			snprintf(why, size, "\"%.80s\" is not the name of a variable", *words);
+			return why;
+		}
+		if (is_ours(*words, strlen(*words))) {
+			snprintf(why, size,
+			    "\"%.80s\" begins with what a program is told of its connection",
+			    *words);
+			return why;
+		}
+	}
+	return NULL;
+}
+
+static size_t count_words(char *const *words)
+{
+	size_t count = 0;
+
+	while (words != NULL && words[count] != NULL)
+		count++;
+	return count;
+}
+
+/* The last one of that name in environment, or NULL. */
+static char *find_variable(char *const *environment, const char *name, size_t length)
+{
+	char *found = NULL;
+
+	for (; environment != NULL && *environment != NULL; environment++) {
+		if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
+			found = *environment;
+	}
+	return found;
+}
+
+/* Where a program without a slash is looked for: as its own environment says. */
+static const char *path_of(const struct child_options *options)
+{
+	const char *path = find_variable(options->environment, "PATH", 4);
+
+	for (char *const *pass = options->pass; path == NULL && pass != NULL && *pass; pass++) {
+		if (strcmp(*pass, "PATH") == 0)
+			path = find_variable(environ, "PATH", 4);
+	}
+	return path != NULL ? path + 5 : CHILD_PATH;
+}
+
+static int make_environment(struct child_program *program, const struct child_options *options)
+{
+	static char path[] = "PATH=" CHILD_PATH;
+	size_t most = count_words(options->environment) + count_words(options->pass) + 1;
+	size_t n = 0;
+
+	program->variables = calloc(most + CHILD_VARIABLES + 1, sizeof *program->variables);
+	if (program->variables == NULL)
+		return -1;
+	/* What is set comes before what is passed on, and of the same name the last. */
+	for (char *const *at = options->environment; at != NULL && *at != NULL; at++) {
+		size_t length = strcspn(*at, "=");
+
+		if (find_variable(program->variables, *at, length) == NULL)
+			program->variables[n++] = find_variable(options->environment, *at, length);
+	}
+	for (char *const *at = options->pass; at != NULL && *at != NULL; at++) {
+		char *passed = find_variable(environ, *at, strlen(*at));
+
+		if (passed != NULL && find_variable(program->variables, *at, strlen(*at)) == NULL)
+			program->variables[n++] = passed;
+	}
+	if (find_variable(program->variables, "PATH", 4) == NULL)
+		program->variables[n++] = path;
+	program->fixed = n;
+	return 0;
+}
+
+/* ---- finding the program ---- */
+
+/* Whether a file can be executed. Returns 0, or -1 with errno. */
+static int judge_file(const char *path)
+{
+	struct stat info;
+
+	if (stat(path, &info) == -1)
+		return -1;
+	if (S_ISREG(info.st_mode) && access(path, X_OK) == 0)
+		return 0;
+	errno = S_ISDIR(info.st_mode) ? EISDIR : EACCES;
+	return -1;
+}
+
+/* Finds the program as a shell would. Returns 0, or -1 with errno. */
+static int find_program(const struct child_options *options, char *out, size_t size)
+{
+	const char *name = options->command[0], *folder = path_of(options);
+	int error = ENOENT;
+
+	if (strchr(name, '/') != NULL) {
+		snprintf(out, size, "%s", name);
+		return judge_file(name);
+	}
+	for (;;) {
+		size_t length = strcspn(folder, ":");
+		int n = snprintf(out, size, "%.*s/%s", (int)length, folder, name);
+
+		/* An empty folder is the current one, in which no server looks. */
+		if (length > 0 && n > 0 && (size_t)n < size) {
+			if (judge_file(out) == 0)
+				return 0;
+			if (errno != ENOENT && errno != ENOTDIR)
+				error = errno;
+		}
+		if (folder[length] == '\0')
+			break;
+		folder += length + 1;
+	}
+	errno = error;
+	return -1;
+}
+
+/* ---- what the service asks ---- */
+
+const char *child_check(const struct child_options *options, const char **directive)
+{
+	static char why[DIRECTIVE_WHY];
+	int64_t limits[CHILD_LIMITS];
+
+	*directive = "command";
+	if (options->command == NULL)
+		return "a command is required, as in \"command git daemon --inetd;\"";
+	*directive = "environment";
+	if (check_environment(options->environment, why, sizeof why) != NULL)
+		return why;
+	*directive = "pass";
+	if (check_pass(options->pass, why, sizeof why) != NULL)
+		return why;
+	*directive = "limit";
+	return read_limits(options->limits, limits, why, sizeof why) == -1 ? why : NULL;
+}
+
+const char *child_look(const struct child_options *options, const char **directive)
+{
+	static char why[PATH_MAX + 256];
+	char path[PATH_MAX];
+
+	*directive = "command";
+	if (options->command == NULL || find_program(options, path, sizeof path) == 0)
+		return NULL;
+	if (errno == ENOENT && strchr(options->command[0], '/') == NULL)
+		snprintf(why, sizeof why, "program \"%.200s\": there is none in %s",
+		    options->command[0], path_of(options));
+	else
+		snprintf(why, sizeof why, "program \"%.200s\": %s", options->command[0],
+		    errno == ENOENT       ? "there is no such file"
+			: errno == EACCES ? "it is not executable"
+			: errno == EISDIR ? "it is a folder"
+					  : strerror(errno));
+	return why;
+}
+
+int child_prepare(struct child_program *program, const struct child_options *options)
+{
+	/* Those that a server ignores, or that whoever started it did. */
+	static int ignored[65];
+	char why[DIRECTIVE_WHY];
+	struct sigaction how;
+	size_t n = 0;
+
+	for (int signal = 1; signal < 65; signal++) {
+		if (sigaction(signal, NULL, &how) == 0 && how.sa_handler == SIG_IGN)
+			ignored[n++] = signal;
+	}
+	ignored[n] = 0;
+	*program = (struct child_program){
+	    .command = options->command,
+	    .directory = options->directory,
+	    .umask = options->umask,
+	    .ignored = ignored,
+	};
+	read_limits(options->limits, program->limits, why, sizeof why);
+	return make_environment(program, options);
+}
+
+int child_find(struct child_program *program, const struct child_options *options)
+{
+	return find_program(options, program->path, sizeof program->path);
+}
+
+/* ---- the start: from here on in a child that has our memory, and only what is allowed there ----
+ */
+
+static int set_limit(int resource, int64_t value)
+{
+	struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value}, before;
+
+	/* A second between the signal that says why, and the one that cannot be caught. */
+	if (resource == RLIMIT_CPU && getrlimit(resource, &before) == 0 &&
+	    (before.rlim_max == RLIM_INFINITY || before.rlim_max > limit.rlim_max))
+		limit.rlim_max++;
+	return setrlimit(resource, &limit);
+}
+
+static int set_limits(const struct child_program *program)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+	    (files.rlim_cur == RLIM_INFINITY || files.rlim_cur > FILES_INITIAL)) {
+		files.rlim_cur = FILES_INITIAL;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	for (size_t i = 0; i < CHILD_LIMITS; i++) {
+		if (program->limits[i] >= 0 &&
+		    set_limit(limit_kinds[i].resource, program->limits[i]) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* Becomes the program. Returns what failed, with errno. */
+static const char *become(
+    const struct child_program *program, int connection, int errors, pid_t parent)
+{
+	const struct sigaction usual = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	setpgid(0, 0);
+	system_end_with_parent();
+	if (getppid() != parent)
+		_exit(127); /* it died before that */
+	if (dup2(connection, STDIN_FILENO) == -1 || dup2(connection, STDOUT_FILENO) == -1 ||
+	    dup2(errors, STDERR_FILENO) == -1)
+		return "descriptors";
+	if (program->directory != NULL && chdir(program->directory) == -1)
+		return program->directory;
+	if (program->umask >= 0)
+		umask((mode_t)program->umask);
+	if (set_limits(program) == -1)
+		return "limit";
+	for (const int *at = program->ignored; *at != 0; at++)
+		sigaction(*at, &usual, NULL);
+	sigaction(SIGCHLD, &usual, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(program->path, program->command, program->variables);
+	return program->path;
+}
+
+pid_t child_start(struct child_program *program, int connection, int errors, char *const *variables,
+    size_t count, const char **what)
+{
+	/* Written by the child, which has our memory until it is the program. */
+	const char *volatile failed = NULL;
+	volatile int error = 0;
+	pid_t parent = getpid(), pid;
+	sigset_t all, old;
+
+	memcpy(program->variables + program->fixed, variables, count * sizeof *variables);
+	program->variables[program->fixed + count] = NULL;
+	/* A handler of ours that ran in the child would write to our memory. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &old);
+	pid = vfork();
+	if (pid == 0) {
+		failed = become(program, connection, errors, parent);
+		error = errno;
+		_exit(127);
+	}
+	if (pid == -1) {
+		failed = "fork";
+		error = errno;
+	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (failed == NULL)
+		return pid;
+	if (pid > 0) {
+		while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
+			continue;
+	}
+	*what = failed;
+	errno = error;
+	return -1;
+}

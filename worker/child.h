@@ -1,0 +1,68 @@
+/*
+ * A program as a service runs it: what it is given (arguments, environment, limits), and the start.
+ *
+ * The start is vfork(2) and execve(2), so that its cost does not grow with the memory of whoever
+ * starts it, and the error of execve comes back without a pipe. A program gets three descriptors,
+ * an environment made of what was configured and nothing else, default signals, and a process group
+ * of its own.
+ */
+#ifndef LASTCALL_CHILD_H
+#define LASTCALL_CHILD_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CHILD_LIMITS 6 /* kinds of limits, child.c names them */
+#define CHILD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define CHILD_VARIABLES 16 /* that may be added at each start */
+
+/* What a configuration says of a program; the words are the configuration's, ending with NULL. */
+struct child_options {
+	char **command;
+	char **environment; /* "NAME=VALUE"; NULL: none */
+	char **pass; /* names of variables that lastcall itself has; NULL: none */
+	char **limits; /* "cpu", "10s", "memory", "1g", …; NULL: none */
+	char *directory; /* NULL: that of lastcall */
+	int64_t umask; /* DIRECTIVE_AUTO: that of lastcall */
+};
+
+/* The same made ready, so that a start allocates nothing. */
+struct child_program {
+	char path[PATH_MAX]; /* of the program, found */
+	char *const *command;
+	const char *directory;
+	int64_t umask;
+	int64_t limits[CHILD_LIMITS]; /* -1: as it is */
+	char **variables; /* the fixed ones, room for CHILD_VARIABLES, and NULL */
+	size_t fixed;
+	const int *ignored; /* signals that we ignore and it must not; ends with 0 */
+};
+
+/*
+ * Looks at the options as a whole. Returns NULL, or static text that says what is wrong, and
+ * *directive set to the name of that one.
+ */
+const char *child_check(const struct child_options *options, const char **directive);
+
+/* Looks whether the program is there and can be executed by somebody. As child_check. */
+const char *child_look(const struct child_options *options, const char **directive);
+
+/* Makes it ready, but for its path. The options outlive it. Returns 0, or -1 with errno ENOMEM. */
+int child_prepare(struct child_program *program, const struct child_options *options);
+
+/* Finds its path. Returns 0, or -1 with errno. */
+int child_find(struct child_program *program, const struct child_options *options);
+
+/*
+ * Starts it with connection as its descriptors 0 and 1 and errors as 2; both stay the caller's.
+ * variables (count of them, at most CHILD_VARIABLES) are added to its environment. Returns its pid,
+ * or -1 with errno of vfork, setrlimit, chdir or execve, and *what said what failed.
+ */
+pid_t child_start(struct child_program *program, int connection, int errors, char *const *variables,
+    size_t count, const char **what);
+
+#endif

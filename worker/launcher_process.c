@@ -1,0 +1,767 @@
+/*
+ * The process that starts programs; see launcher.h. It trusts its worker with nothing but the
+ * connections: what is run, and as whom, it has from before the fork.
+ *
+ *   VACANT ──START──► RUNNING ──END, or the worker is gone──► ENDING
+ *                        │                                      │
+ *                        └────────the program has ended─────────┴──► LEFT ──► VACANT
+ *
+ *   RUNNING  Its standard error is read, line by line.
+ *   ENDING   Its group was sent TERM, and is sent KILL when its time is over.
+ *   LEFT     The program itself was reaped and the worker told. What is left of its group was sent
+ *            TERM, and is sent KILL after end_delay. What left the group is only told of.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "clock.h"
+#include "descriptor.h"
+#include "launcher_parts.h"
+#include "loop.h"
+#include "signals.h"
+#include "system.h"
+#include "wheel.h"
+
+#define CHANNEL 3 /* where the channel is put; what is above is closed */
+#define MESSAGES_MAX 64 /* in one go */
+#define READ_SIZE 65536 /* of a standard error, in one go */
+#define LINES_BURST 200 /* that a program may write at once, */
+#define LINES_PER_SECOND 100 /* and from then on */
+#define LOOK_MS 50 /* between two looks whether a group is gone */
+#define LEAVING_MS 500 /* the most that what is left is given once the worker is done */
+#define STRAYS_MS 200 /* between two looks for what left its group */
+#define STRAYS_MAX 256
+#define NOBODY UINT32_MAX /* no run */
+
+enum state { STATE_VACANT, STATE_RUNNING, STATE_ENDING, STATE_LEFT };
+
+struct program {
+	struct watch errors; /* its standard error */
+	struct timer timer;
+	enum state state;
+	pid_t pid; /* and process group */
+	uint32_t run;
+	int64_t kill_at; /* ms; CLOCK_NEVER: it was killed, or is not to be */
+	int64_t lines_at; /* when lines was filled up, ms */
+	uint32_t lines; /* that it may still write */
+	uint32_t dropped;
+	uint32_t length; /* of the line that has begun */
+	struct program *next; /* free list, or of the same place in by_pid */
+	char line[LAUNCHER_LINE_MAX];
+};
+
+#define PLACES 4096 /* of by_pid */
+
+struct process {
+	const struct launcher_plan *plan;
+	struct child_program what;
+	bool found; /* the program; else it is looked for again each time */
+	struct loop *loop;
+	struct wheel wheel;
+	int64_t now;
+	struct watch channel, signals;
+	struct program *programs, *vacant;
+	size_t capacity, touched, living;
+	struct program *by_pid[PLACES];
+	struct program **by_run; /* plan->capacity of them */
+	bool leaving; /* the worker has closed */
+	bool deaf; /* it does not read: what it must be told waits */
+	struct untold {
+		uint32_t run;
+		int32_t type, value;
+	} * untold; /* twice plan->capacity of them: a run has two at most */
+	size_t untold_count;
+	int64_t strays_at; /* when to look for them; CLOCK_NEVER */
+	pid_t strays[STRAYS_MAX]; /* those that were told of */
+	size_t strays_count;
+};
+
+static struct process launcher; /* one in a process, and large */
+
+static void set_state(struct program *program, enum state state)
+{
+	program->state = state;
+}
+
+/* ---- telling the worker ---- */
+
+static int tell(const struct launcher_head *head, const char *text, size_t length)
+{
+	struct iovec parts[] = {
+	    {(void *)(uintptr_t)head, sizeof *head},
+	    {(void *)(uintptr_t)text, length},
+	};
+	struct msghdr packet = {.msg_iov = parts, .msg_iovlen = length > 0 ? 2 : 1};
+
+	return sendmsg(CHANNEL, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 ? -1 : 0;
+}
+
+/* What must not be lost is told later if it cannot be told now. */
+static void tell_surely(uint32_t type, uint32_t run, int32_t value)
+{
+	const struct launcher_head head = {.type = type, .run = run, .value = value};
+
+	if (launcher.leaving)
+		return;
+	if (launcher.untold_count == 0 && tell(&head, NULL, 0) == 0)
+		return;
+	if (launcher.untold_count < launcher.plan->capacity * 2)
+		launcher.untold[launcher.untold_count++] =
+		    (struct untold){.run = run, .type = (int32_t)type, .value = value};
+	loop_watch(launcher.loop, &launcher.channel, LOOP_READ | LOOP_WRITE);
+}
+
+static void tell_untold(void)
+{
+	size_t told = 0;
+
+	while (told < launcher.untold_count) {
+		const struct untold *at = &launcher.untold[told];
+		const struct launcher_head head = {
+		    .type = (uint32_t)at->type, .run = at->run, .value = at->value};
+
+		if (tell(&head, NULL, 0) == -1 && errno == EAGAIN)
+			break;
+		told++;
+	}
+	launcher.untold_count -= told;
+	memmove(launcher.untold, launcher.untold + told,
+	    launcher.untold_count * sizeof *launcher.untold);
+	if (launcher.untold_count == 0)
+		loop_watch(launcher.loop, &launcher.channel, LOOP_READ);
+}
+
+/* ---- the table ---- */
+
+static struct program **place_of(pid_t pid)
+{
+	return &launcher.by_pid[(unsigned)pid % PLACES];
+}
+
+static struct program *find_pid(pid_t pid)
+{
+	struct program *at = *place_of(pid);
+
+	while (at != NULL && at->pid != pid)
+		at = at->next;
+	return at;
+}
+
+static struct program *program_take(void)
+{
+	struct program *program = launcher.vacant;
+
+	if (program != NULL)
+		launcher.vacant = program->next;
+	else if (launcher.touched < launcher.capacity)
+		program = &launcher.programs[launcher.touched++];
+	return program;
+}
+
+static void program_give(struct program *program)
+{
+	program->next = launcher.vacant;
+	launcher.vacant = program;
+}
+
+static void program_free(struct program *program)
+{
+	struct program **link = place_of(program->pid);
+
+	while (*link != program)
+		link = &(*link)->next;
+	*link = program->next;
+	timer_clear(&launcher.wheel, &program->timer);
+	if (program->errors.fd >= 0)
+		loop_forget(launcher.loop, &program->errors);
+	fd_close(&program->errors.fd);
+	set_state(program, STATE_VACANT);
+	launcher.living--;
+	program_give(program);
+}
+
+/* ---- its standard error ---- */
+
+static bool may_write_line(struct program *program)
+{
+	int64_t passed = launcher.now - program->lines_at;
+	int64_t more = passed * LINES_PER_SECOND / 1000;
+
+	if (more > 0) {
+		program->lines_at = launcher.now;
+		program->lines = more + program->lines > LINES_BURST
+		    ? LINES_BURST
+		    : program->lines + (uint32_t)more;
+	}
+	return program->lines > 0;
+}
+
+static void tell_dropped(struct program *program)
+{
+	const struct launcher_head head = {
+	    .type = LAUNCHER_DROPPED,
+	    .run = NOBODY,
+	    .pid = program->pid,
+	    .value = program->dropped > INT32_MAX ? INT32_MAX : (int32_t)program->dropped,
+	};
+
+	if (program->dropped > 0 && tell(&head, NULL, 0) == 0)
+		program->dropped = 0;
+}
+
+static void tell_line(struct program *program)
+{
+	const struct launcher_head head = {
+	    .type = LAUNCHER_LINE, .run = NOBODY, .pid = program->pid};
+
+	if (program->length > 0 && may_write_line(program)) {
+		tell_dropped(program);
+		if (program->dropped == 0 && tell(&head, program->line, program->length) == 0)
+			program->lines--;
+		else
+			program->dropped++;
+	} else if (program->length > 0) {
+		program->dropped++;
+	}
+	program->length = 0;
+}
+
+/* Cuts what was read into lines. An empty line is none. */
+static void take_lines(struct program *program, const char *bytes, size_t length)
+{
+	while (length > 0) {
+		const char *end = memchr(bytes, '\n', length);
+		size_t part = end != NULL ? (size_t)(end - bytes) : length;
+		size_t room = sizeof program->line - program->length;
+		bool whole = end != NULL && part <= room;
+
+		if (part > room)
+			part = room;
+		memcpy(program->line + program->length, bytes, part);
+		program->length += (uint32_t)part;
+		bytes += part + whole;
+		length -= part + whole;
+		if (whole || program->length == sizeof program->line)
+			tell_line(program);
+	}
+}
+
+static void close_errors(struct program *program)
+{
+	tell_line(program);
+	tell_dropped(program);
+	if (program->errors.fd >= 0)
+		loop_forget(launcher.loop, &program->errors);
+	fd_close(&program->errors.fd);
+}
+
+/* Reads once. Returns whether there may be more. */
+static bool read_errors(struct program *program)
+{
+	static char bytes[READ_SIZE];
+	ssize_t got;
+
+	if (program->errors.fd < 0)
+		return false;
+	got = read(program->errors.fd, bytes, sizeof bytes);
+	if (got > 0) {
+		take_lines(program, bytes, (size_t)got);
+		return got == (ssize_t)sizeof bytes;
+	}
+	if (got == 0 || (errno != EAGAIN && errno != EINTR))
+		close_errors(program);
+	return false;
+}
+
+static void errors_ready(struct watch *watch, unsigned events)
+{
+	(void)events;
+	read_errors(container_of(watch, struct program, errors));
+}
+
+/* ---- ending ---- */
+
+static bool group_is_there(const struct program *program)
+{
+	return kill(-program->pid, 0) == 0 || errno == EPERM;
+}
+
+static void end_group(struct program *program, int64_t delay)
+{
+	kill(-program->pid, SIGTERM);
+	program->kill_at = launcher.now + delay;
+	timer_set(&launcher.wheel, &program->timer, program->kill_at);
+}
+
+static void kill_group(struct program *program)
+{
+	/* The program may have left its group; it is ours until it is reaped. */
+	if (program->state == STATE_ENDING)
+		kill(program->pid, SIGKILL);
+	kill(-program->pid, SIGKILL);
+	program->kill_at = CLOCK_NEVER;
+}
+
+/* What became of a program that was reaped: whether anything of its group is left. */
+static void look_at_left(struct program *program)
+{
+	if (!group_is_there(program)) {
+		program_free(program);
+		return;
+	}
+	if (launcher.now >= program->kill_at)
+		kill_group(program);
+	timer_set(&launcher.wheel, &program->timer, launcher.now + LOOK_MS);
+}
+
+static void program_fire(struct timer *timer)
+{
+	struct program *program = container_of(timer, struct program, timer);
+
+	if (program->state == STATE_LEFT)
+		look_at_left(program);
+	else if (program->state == STATE_ENDING)
+		kill_group(program);
+}
+
+/* The program has ended; it is a zombie still, so that its group is its own. */
+static void program_ended(struct program *program)
+{
+	int status = 0;
+
+	kill(-program->pid, SIGTERM);
+	while (waitpid(program->pid, &status, 0) == -1 && errno == EINTR)
+		continue;
+	/* What it wrote last comes before its end. */
+	for (int reads = 0; reads < 4 && read_errors(program); reads++)
+		continue;
+	launcher.by_run[program->run] = NULL;
+	tell_surely(LAUNCHER_ENDED, program->run, status);
+	if (launcher.strays_at == CLOCK_NEVER)
+		launcher.strays_at = launcher.now + STRAYS_MS;
+	if (!group_is_there(program)) {
+		/* Whoever has its standard error now is a stranger. */
+		close_errors(program);
+		program_free(program);
+		return;
+	}
+	/* One that was to be killed is no less so for what it leaves behind. */
+	if (program->state != STATE_ENDING || program->kill_at == CLOCK_NEVER)
+		program->kill_at =
+		    launcher.now + (launcher.leaving ? LEAVING_MS : launcher.plan->end_delay);
+	set_state(program, STATE_LEFT);
+	timer_set(&launcher.wheel, &program->timer, launcher.now + LOOK_MS);
+}
+
+/* ---- those that left their group ---- */
+
+static bool is_told_of(pid_t pid)
+{
+	for (size_t i = 0; i < launcher.strays_count; i++) {
+		if (launcher.strays[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+/* Processes whose parents died are our children: those of no group that we know are told of. */
+static void look_for_strays(void)
+{
+	static pid_t children[STRAYS_MAX * 8];
+	size_t count = system_children(children, sizeof children / sizeof *children);
+
+	launcher.strays_at = CLOCK_NEVER;
+	for (size_t i = 0; i < count; i++) {
+		const struct launcher_head head = {
+		    .type = LAUNCHER_STRAY, .run = NOBODY, .pid = children[i]};
+
+		if (find_pid(children[i]) != NULL || find_pid(getpgid(children[i])) != NULL ||
+		    is_told_of(children[i]))
+			continue;
+		if (launcher.strays_count < STRAYS_MAX && tell(&head, NULL, 0) == 0)
+			launcher.strays[launcher.strays_count++] = children[i];
+	}
+}
+
+static void forget_stray(pid_t pid)
+{
+	for (size_t i = 0; i < launcher.strays_count; i++) {
+		if (launcher.strays[i] == pid)
+			launcher.strays[i] = launcher.strays[--launcher.strays_count];
+	}
+}
+
+/* ---- deaths ---- */
+
+static void reap(void)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	/* Looked at first and reaped later: until then the number is nobody else's. */
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+		struct program *program = find_pid(info.si_pid);
+
+		if (program != NULL && program->state != STATE_LEFT) {
+			program_ended(program);
+		} else {
+			waitpid(info.si_pid, NULL, WNOHANG);
+			forget_stray(info.si_pid);
+		}
+		info.si_pid = 0;
+	}
+}
+
+static void signals_ready(struct watch *watch, unsigned events)
+{
+	(void)watch;
+	(void)events;
+	signals_clear();
+}
+
+/* ---- starting ---- */
+
+#define VARIABLE_SIZE 160
+
+/* "TCPREMOTEIP=127.0.0.1" and the like. */
+struct variables {
+	char text[CHILD_VARIABLES][VARIABLE_SIZE];
+	char *list[CHILD_VARIABLES];
+	size_t count;
+};
+
+static void add(struct variables *to, const char *name, const char *value)
+{
+	char *text = to->text[to->count];
+
+	snprintf(text, VARIABLE_SIZE, "%s=%s", name, value);
+	to->list[to->count++] = text;
+}
+
+static void add_number(struct variables *to, const char *name, unsigned long value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%lu", value);
+	add(to, name, text);
+}
+
+static void describe_unix(struct variables *to, int connection, const union address_socket *local)
+{
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+
+	add(to, "PROTO", "IPC");
+	add(to, "IPCLOCALPATH", local->un.sun_path);
+	add(to, "IPCREMOTEPATH", "");
+	if (system_peer_group(connection, &uid, &gid, &pid) == -1)
+		return;
+	add_number(to, "IPCREMOTEEUID", (unsigned long)uid);
+	add_number(to, "IPCREMOTEEGID", (unsigned long)gid);
+	add_number(to, "UNIXREMOTEUID", (unsigned long)uid);
+	add_number(to, "UNIXREMOTEGID", (unsigned long)gid);
+	if (pid > 0)
+		add_number(to, "UNIXREMOTEPID", (unsigned long)pid);
+}
+
+/* What UCSPI programs are told of their connection. Both addresses are the kernel's words, or what
+ * a balancer that is trusted said. */
+static void describe(
+    struct variables *to, int connection, const union address_socket *peer, uint32_t number)
+{
+	union address_socket local;
+	socklen_t length = sizeof local;
+	char host[64];
+
+	to->count = 0;
+	memset(&local, 0, sizeof local);
+	if (getsockname(connection, &local.any, &length) == -1)
+		local = *peer;
+	if (peer->any.sa_family == AF_UNIX) {
+		describe_unix(to, connection, &local);
+		return;
+	}
+	add(to, "PROTO", "TCP");
+	add(to, "TCPLOCALIP", address_host(&local, host, sizeof host));
+	add_number(to, "TCPLOCALPORT", address_port(&local));
+	add(to, "TCPREMOTEIP", address_host(peer, host, sizeof host));
+	add_number(to, "TCPREMOTEPORT", address_port(peer));
+	if (number > 0)
+		add_number(to, "TCPCONNNUM", number);
+}
+
+static void tell_failed(uint32_t run, int error, const char *what)
+{
+	const struct launcher_head head = {.type = LAUNCHER_FAILED, .run = run, .value = error};
+
+	if (launcher.untold_count > 0 || tell(&head, what, strlen(what)) == -1)
+		tell_surely(LAUNCHER_FAILED, run, error);
+}
+
+/* A program for a connection. Returns 0, or -1 with errno and what. */
+static int start_program(struct program *program, uint32_t run, int connection,
+    const union address_socket *peer, uint32_t number, const char **what)
+{
+	static struct variables variables;
+	int ends[2], keep = 1;
+	struct program *before;
+	pid_t pid;
+
+	*what = "pipe";
+	if (fd_pipe(ends) == -1)
+		return -1;
+	/* Programs expect descriptors that wait. This is the worker's descriptor too, which waits
+	 * in none of its calls. */
+	*what = "descriptors";
+	if (fcntl(connection, F_SETFL, 0) == -1 || fcntl(ends[1], F_SETFL, 0) == -1)
+		goto fail;
+	if (peer->any.sa_family != AF_UNIX)
+		setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &keep, sizeof keep);
+	describe(&variables, connection, peer, number);
+	pid =
+	    child_start(&launcher.what, connection, ends[1], variables.list, variables.count, what);
+	if (pid == -1)
+		goto fail;
+	fd_close(&ends[1]);
+	/* One whose group is gone, or the number would not be free, and that was not looked at
+	 * since. */
+	before = find_pid(pid);
+	if (before != NULL)
+		program_free(before);
+	*program = (struct program){
+	    .errors = {.fd = ends[0], .ready = errors_ready},
+	    .timer = {.fire = program_fire},
+	    .pid = pid,
+	    .run = run,
+	    .kill_at = CLOCK_NEVER,
+	    .lines_at = launcher.now,
+	    .lines = LINES_BURST,
+	    .next = *place_of(pid),
+	};
+	*place_of(pid) = program;
+	set_state(program, STATE_RUNNING);
+	launcher.by_run[run] = program;
+	launcher.living++;
+	if (loop_watch(launcher.loop, &program->errors, LOOP_READ) == -1)
+		fd_close(&program->errors.fd); /* it is told so by EPIPE */
+	return 0;
+fail:
+	fd_close(&ends[0]);
+	fd_close(&ends[1]);
+	return -1;
+}
+
+/* Whether the client has reset its connection while it waited: nobody would hear a program. One
+ * that has only shut its side is there. */
+static bool client_is_gone(int connection)
+{
+	struct pollfd look = {.fd = connection};
+
+	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+static void heed_start(
+    const struct launcher_head *head, int connection, const union address_socket *peer)
+{
+	struct program *program = NULL;
+	const char *what = "";
+	int error = 0;
+
+	if (head->run >= launcher.plan->capacity || launcher.by_run[head->run] != NULL)
+		return;
+	if (connection == -1)
+		error = EMFILE; /* it was lost on the way */
+	else if (client_is_gone(connection))
+		error = ECONNRESET;
+	if (error == 0 && !launcher.found) {
+		launcher.found = child_find(&launcher.what, launcher.plan->options) == 0;
+		error = launcher.found ? 0 : errno;
+	}
+	if (error == 0 && (program = program_take()) == NULL)
+		error = EAGAIN;
+	if (error == 0 &&
+	    start_program(program, head->run, connection, peer, head->number, &what) == 0) {
+		tell_surely(LAUNCHER_STARTED, head->run, program->pid);
+		return;
+	}
+	if (error == 0) {
+		error = errno;
+		program_give(program);
+	}
+	tell_failed(head->run, error, what[0] != '\0' ? what : launcher.plan->options->command[0]);
+}
+
+static void heed_end(const struct launcher_head *head)
+{
+	struct program *program;
+
+	if (head->run >= launcher.plan->capacity)
+		return;
+	program = launcher.by_run[head->run];
+	if (program == NULL)
+		return;
+	set_state(program, STATE_ENDING);
+	end_group(program, head->value < 0 ? 0 : head->value);
+}
+
+/* The worker is done, or gone: nothing that it had goes on. */
+static void leave(void)
+{
+	loop_watch(launcher.loop, &launcher.channel, 0);
+	launcher.leaving = true;
+	for (size_t i = 0; i < launcher.touched; i++) {
+		struct program *program = &launcher.programs[i];
+
+		if (program->state == STATE_RUNNING) {
+			set_state(program, STATE_ENDING);
+			end_group(program, launcher.plan->end_delay);
+		} else if (program->state == STATE_LEFT) {
+			program->kill_at =
+			    clock_earlier(program->kill_at, launcher.now + LEAVING_MS);
+		}
+	}
+}
+
+/* The one descriptor of a message, or -1. */
+static int take_descriptor(struct msghdr *packet)
+{
+	struct cmsghdr *at = CMSG_FIRSTHDR(packet);
+	int fd = -1;
+
+	if (at != NULL && at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_RIGHTS &&
+	    at->cmsg_len >= CMSG_LEN(sizeof fd)) {
+		memcpy(&fd, CMSG_DATA(at), sizeof fd);
+		fd_set_cloexec(fd, true);
+	}
+	return fd;
+}
+
+/* Takes one message. Returns whether there may be more. */
+static bool hear(void)
+{
+	struct launcher_head head = {.type = 0};
+	union address_socket peer = {.any.sa_family = AF_UNSPEC};
+	struct iovec parts[] = {{&head, sizeof head}, {&peer, sizeof peer}};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} rights;
+	struct msghdr packet = {
+	    .msg_iov = parts,
+	    .msg_iovlen = 2,
+	    .msg_control = rights.bytes,
+	    .msg_controllen = sizeof rights.bytes,
+	};
+	ssize_t got = recvmsg(CHANNEL, &packet, MSG_DONTWAIT);
+	int fd;
+
+	if (got == -1)
+		return errno == EINTR;
+	if (got < (ssize_t)sizeof head) {
+		leave();
+		return false;
+	}
+	fd = take_descriptor(&packet);
+	if (head.type == LAUNCHER_START && got == (ssize_t)(sizeof head + sizeof peer))
+		heed_start(&head, fd, &peer);
+	else if (head.type == LAUNCHER_END)
+		heed_end(&head);
+	fd_close(&fd);
+	return true;
+}
+
+static void channel_ready(struct watch *watch, unsigned events)
+{
+	(void)watch;
+	if (events & LOOP_WRITE)
+		tell_untold();
+	for (int i = 0; i < MESSAGES_MAX && hear(); i++)
+		continue;
+}
+
+/* ---- the process ---- */
+
+static void *reserve(size_t size)
+{
+	void *memory = mmap(
+	    NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Gives up all that is the worker's. Returns 0 or -1. */
+static int become_launcher(int channel, const struct launcher_plan *plan)
+{
+	system_wake_on_parent_death();
+	if (channel != CHANNEL && dup2(channel, CHANNEL) == -1)
+		return -1;
+	system_close_from(CHANNEL + 1);
+	if (fd_set_cloexec(CHANNEL, true) == -1)
+		return -1;
+	if (plan->account != NULL &&
+	    (account_become(plan->account) == -1 || system_no_new_privileges() == -1))
+		return -1;
+	system_wake_on_parent_death(); /* forgotten with the user */
+	system_adopt_orphans();
+	return 0;
+}
+
+static int open_all(const struct launcher_plan *plan)
+{
+	static const int heard[] = {SIGCHLD, 0};
+
+	launcher.plan = plan;
+	launcher.now = clock_ms();
+	launcher.strays_at = CLOCK_NEVER;
+	/* What was ended may be left for a while, beside as many that are new. */
+	launcher.capacity = plan->capacity * 2;
+	launcher.programs = reserve(launcher.capacity * sizeof *launcher.programs);
+	launcher.by_run = reserve(plan->capacity * sizeof(struct program *));
+	launcher.untold = reserve(plan->capacity * 2 * sizeof *launcher.untold);
+	launcher.loop = loop_open(launcher.capacity + 8);
+	launcher.channel = (struct watch){.fd = CHANNEL, .ready = channel_ready};
+	wheel_init(&launcher.wheel, launcher.now);
+	if (launcher.programs == NULL || launcher.by_run == NULL || launcher.untold == NULL ||
+	    launcher.loop == NULL)
+		return -1;
+	if (child_prepare(&launcher.what, plan->options) == -1)
+		return -1;
+	launcher.signals = (struct watch){.fd = signals_open(heard), .ready = signals_ready};
+	if (launcher.signals.fd == -1 ||
+	    loop_watch(launcher.loop, &launcher.signals, LOOP_READ) == -1)
+		return -1;
+	return loop_watch(launcher.loop, &launcher.channel, LOOP_READ);
+}
+
+_Noreturn void launcher_process(int channel, const struct launcher_plan *plan)
+{
+	const struct launcher_head ready = {.type = LAUNCHER_READY};
+
+	if (become_launcher(channel, plan) == -1 || open_all(plan) == -1)
+		_exit(1);
+	tell(&ready, NULL, 0);
+	while (!launcher.leaving || launcher.living > 0) {
+		int64_t next = clock_earlier(wheel_next(&launcher.wheel), launcher.strays_at);
+		int64_t wait = next == CLOCK_NEVER ? -1
+		    : next > launcher.now          ? next - launcher.now
+						   : 0;
+
+		loop_wait(launcher.loop, wait, &launcher.now);
+		if (signals_take(SIGCHLD))
+			reap();
+		wheel_run(&launcher.wheel, launcher.now);
+		if (launcher.now >= launcher.strays_at)
+			look_for_strays();
+	}
+	_exit(0);
+}
