@@ -197,6 +197,18 @@ static int detach(void)
 								      : STATUS_FAILED);
 }
 
+/* What a service manager has passed, and wants to be told. Nonsense is said, and left. */
+static void hear_manager(struct activation *activation, struct notify *notify)
+{
+	char why[256];
+
+	if (activation_take(activation) == -1)
+		fprintf(stderr, "lastcall: warning: no socket is taken (LISTEN_FDS): %s\n",
+		    errno == EINVAL ? "LISTEN_PID or LISTEN_FDS is no number" : strerror(errno));
+	if (notify_open(notify, why, sizeof why) == -1)
+		fprintf(stderr, "lastcall: warning: %s\n", why);
+}
+
 typedef struct config *load_function(const void *from, struct diagnostics *d);
 
 /* Runs a server of the configuration that load makes of the options, at the start and at each
@@ -204,12 +216,23 @@ typedef struct config *load_function(const void *from, struct diagnostics *d);
 static int start(const struct options *options, load_function *load)
 {
 	const struct source_of_config source = {load, options};
+	struct activation activation;
+	struct notify notify;
 	struct announce announce = {
-	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
+	    .lines = true,
+	    .ready_fd = options->ready_fd,
+	    .parent = -1,
+	    .activation = &activation,
+	    .notify = &notify,
+	    .lifeline = -1,
+	};
 	struct diagnostics diagnostics = {.out = stderr};
-	struct config *config = load(options, &diagnostics);
+	struct config *config;
 	int status = STATUS_USAGE;
 
+	/* Before -d forks: it is this process that they were meant for. */
+	hear_manager(&activation, &notify);
+	config = load(options, &diagnostics);
 	if (config == NULL)
 		return STATUS_USAGE;
 	if (options->ready_fd >= 0 && fd_set_cloexec(options->ready_fd, true) == -1) {

@@ -25,9 +25,11 @@
 #include "control.h"
 #include "diagnostics.h"
 #include "log.h"
+#include "notify.h"
 #include "pool.h"
 #include "ports.h"
 #include "privilege.h"
+#include "store.h"
 
 enum reload_state { RELOAD_IDLE, RELOAD_STARTING };
 
@@ -43,6 +45,8 @@ struct reload {
 	struct pool *pool;
 	struct ports *ports;
 	struct control *control;
+	struct notify *notify;
+	struct store *store;
 
 	enum reload_state state;
 	unsigned asked, begun; /* numbers of reloads */
