@@ -14,6 +14,7 @@
 #include "config.h"
 #include "descriptor.h"
 #include "lease.h"
+#include "log.h"
 #include "master.h"
 #include "pidfile.h"
 #include "remote.h"
@@ -197,16 +198,23 @@ static int detach(void)
 								      : STATUS_FAILED);
 }
 
+/* What a line on standard error begins with. */
+static const char *journal_prefix(enum log_level level)
+{
+	return log_is_journal(STDERR_FILENO) ? log_priority(level) : "";
+}
+
 /* What a service manager has passed, and wants to be told. Nonsense is said, and left. */
 static void hear_manager(struct activation *activation, struct notify *notify)
 {
 	char why[256];
 
 	if (activation_take(activation) == -1)
-		fprintf(stderr, "lastcall: warning: no socket is taken (LISTEN_FDS): %s\n",
+		fprintf(stderr, "%slastcall: warning: no socket is taken (LISTEN_FDS): %s\n",
+		    journal_prefix(LOG_WARNING),
 		    errno == EINVAL ? "LISTEN_PID or LISTEN_FDS is no number" : strerror(errno));
 	if (notify_open(notify, why, sizeof why) == -1)
-		fprintf(stderr, "lastcall: warning: %s\n", why);
+		fprintf(stderr, "%slastcall: warning: %s\n", journal_prefix(LOG_WARNING), why);
 }
 
 typedef struct config *load_function(const void *from, struct diagnostics *d);
@@ -226,7 +234,7 @@ static int start(const struct options *options, load_function *load)
 	    .notify = &notify,
 	    .lifeline = -1,
 	};
-	struct diagnostics diagnostics = {.out = stderr};
+	struct diagnostics diagnostics = {.out = stderr, .prefix = journal_prefix(LOG_ERROR)};
 	struct config *config;
 	int status = STATUS_USAGE;
 
@@ -313,7 +321,7 @@ static int run_run(const struct command *command, const struct options *options)
 static int run_check(const struct command *command, const struct options *options)
 {
 	const char *file = config_file(options);
-	struct diagnostics diagnostics = {.out = stderr};
+	struct diagnostics diagnostics = {.out = stderr, .prefix = journal_prefix(LOG_ERROR)};
 	struct config *config = load_run(options, &diagnostics);
 	int services = 0, listeners = 0;
 

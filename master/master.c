@@ -476,7 +476,8 @@ static void close_unused(struct master *master)
 /* Binds what the configuration says. Returns 0 or an exit status; the errors were written. */
 static int open_listeners(struct master *master)
 {
-	struct diagnostics diagnostics = {.out = stderr};
+	struct diagnostics diagnostics = {.out = stderr,
+	    .prefix = log_is_journal(STDERR_FILENO) ? log_priority(LOG_ERROR) : NULL};
 	int64_t now = clock_ms();
 
 	store_sort(&master->store, &master->activation, master->reload.config);
