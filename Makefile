@@ -106,6 +106,8 @@ install: $(BUILD)/lastcall
 	for file in lastcall.conf minimal.conf; do \
 		sed 's|\./public|$(PREFIX)/share/lastcall/public|' conf/$$file \
 			> $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
+	for file in lastcall.service lastcall.socket; do \
+		sed 's|/usr/local|$(PREFIX)|g' conf/$$file > $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
 	install -m 644 README.md master/PROTOCOL $(DESTDIR)$(PREFIX)/share/doc/lastcall/
 
 clean:

@@ -462,8 +462,9 @@ static int run_stop(const struct command *command, const struct options *options
 #define ADDRESS_HELP                                                                               \
 	"\nADDR: 8080 or *:8080 (IPv6 and IPv4), 0.0.0.0:8080, [::]:8080 (IPv6 only), "            \
 	"127.0.0.1:8080, host:8080,\n"                                                             \
-	"unix:/path. Port 0, or :0, is the kernel's choice; the line `listening ADDR SERVICE "     \
-	"[URL]` tells it.\n"
+	"unix:/path, fd:NAME (passed by a service manager). Port 0, or :0, is the kernel's "       \
+	"choice; the line\n"                                                                       \
+	"`listening ADDR SERVICE [URL]` tells it.\n"
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \

@@ -583,9 +583,15 @@ static struct listener *take_stored(
 	    listener_adopt(opening->listeners, passed->fd, -1, wanted->address.text, opening->now);
 	if (listener == NULL)
 		return NULL;
+	if (listener_listen(opening->listeners, listener, (int)opening->config->backlog) == -1) {
+		/* Its path has come to lead elsewhere just now, or it was shut down. */
+		listener->fd = -1;
+		listener->path.inode = 0;
+		listener_unbind(opening->listeners, listener);
+		return NULL;
+	}
 	passed->fd = -1;
 	listener->stored = strdup(passed->name);
-	listener_listen(opening->listeners, listener, (int)opening->config->backlog);
 	return listener;
 }
 
