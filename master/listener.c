@@ -334,19 +334,21 @@ struct listener *listener_adopt(
 	return listener;
 }
 
+/* Has connections let in. A socket that was passed does that already, with the backlog that whoever
+ * passed it chose. */
+static int begin_listening(struct listener *listener, int backlog)
+{
+	if (listener->passed >= 0)
+		return 0;
+	return listener->kind == LISTENER_UNIX ? path_socket_listen(&listener->path, backlog)
+					       : listen(listener->fd, backlog);
+}
+
 int listener_listen(struct listeners *listeners, struct listener *listener, int backlog)
 {
-	int result = 0;
-
 	/* What is counted is so from the first handshake on. */
 	use_port(listeners, listener);
-	if (listener->passed >= 0)
-		; /* it does, with the backlog that whoever passed it chose */
-	else if (listener->kind == LISTENER_UNIX)
-		result = path_socket_listen(&listener->path, backlog);
-	else
-		result = listen(listener->fd, backlog);
-	if (result == -1) {
+	if (begin_listening(listener, backlog) == -1) {
 		leave_port(listeners, listener);
 		return -1;
 	}

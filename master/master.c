@@ -470,6 +470,7 @@ static void close_unused(struct master *master)
 		    "descriptor %d was passed as \"%s\", and nothing listens on fd:%s: closed",
 		    passed->number, passed->name, passed->name);
 		fd_close(&passed->fd);
+		passed->fault = "was closed at the start, for nothing listened on it";
 	}
 }
 

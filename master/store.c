@@ -124,6 +124,10 @@ void store_sort(struct store *store, struct activation *activation, const struct
 
 void store_adopt(struct store *store, const struct config *config)
 {
+	if (config->fd_store && !store->wanted && !notify_listens(store->notify))
+		log_write(store->log, LOG_NOTICE,
+		    "fd-store: no service manager wants to be told anything (NOTIFY_SOCKET), so "
+		    "nothing is stored");
 	store->wanted = config->fd_store;
 	store->due = true;
 }

@@ -202,6 +202,9 @@ queued() {
 @test "a socket that nothing is configured for is closed with a warning, and the others serve" {
 	activate_site -l spare=127.0.0.1:0
 	grep -q 'warning: descriptor 4 was passed as "spare", and nothing listens on fd:spare: closed' "$server_log"
+	configure "workers 2; $site listen fd:web fd:spare -> site;"
+	run -1 "$lastcall" reload
+	[[ "$output" == *'cannot listen on fd:spare: descriptor 4 was closed at the start, for nothing listened on it'* ]]
 	[ "$(get)" = 'hello, and welcome' ]
 }
 
@@ -243,6 +246,22 @@ queued() {
 	[ "$(inode_of "$other")" = "$inode" ]
 }
 
+@test "close lets go of a passed socket, and removes a stored one; a reload has both again" {
+	configure "workers 2; fd-store on; log-level info; $site listen fd:web 127.0.0.1:$(free_port) -> site;"
+	activate_ready -l web=127.0.0.1:0 -- run -c lastcall.conf
+	wait_until said 1 'stored .*'
+	address=$(passed web) stored=$("$lastcall" status | awk '/ stored$/ { print $1 }')
+	run -0 "$lastcall" close "$address"
+	run -0 "$lastcall" close "$stored"
+	[ "$(times "removed listen=${stored/:/=} 1")" -eq 1 ]
+	nobody_listens "${stored##*:}"
+	run ! nobody_listens "${address##*:}"
+	[ "$(grep -c ': gate: ' "$server_log")" -eq 1 ]
+	"$lastcall" reload
+	[ "$(get)" = 'hello, and welcome' ] && [ "$(get "$stored")" = 'hello, and welcome' ]
+	wait_until said 2 'stored .*'
+}
+
 @test "a reload that fails leaves the sockets that were passed as they were" {
 	configure "workers 2; $site listen fd:web -> site;"
 	activate_ready -l web=127.0.0.1:0 -l other=127.0.0.1:0 -- run -c lastcall.conf
@@ -277,6 +296,13 @@ find_address() {
 	"$lastcall" open 127.0.0.1:0 site
 	"$lastcall" reload
 	[ "$(grep -c '^stored' "$out")" -eq 2 ]
+}
+
+@test "fd-store without a service manager says so once, and the server serves" {
+	start_conf "workers 1; fd-store on; $site listen 127.0.0.1:0 -> site;"
+	"$lastcall" reload
+	[ "$(get)" = 'hello, and welcome' ]
+	[ "$(grep -c 'fd-store: no service manager wants to be told anything' "$log")" -eq 1 ]
 }
 
 @test "without fd-store nothing is" {
