@@ -465,6 +465,26 @@ again_under_load() {
 	again_under_load kill close
 }
 
+@test "restarts with KillMode=mixed, which kills what is left when the master has ended, lose nothing: nobody is left" {
+	activate_site -m
+	again_under_load restart keep
+	[ "$(times 'left some')" -eq 0 ]
+}
+
+@test "kill -9 of the master with KillMode=mixed costs the workers, and refuses nobody" {
+	store_site -m
+	load_begin -c 32 -m close -t /1k.txt -e 1000 -d 600000
+	command_ kill
+	ready 2
+	get
+	kill "$load_pid"
+	load_end
+	[ "$(times 'left some')" -eq 1 ]
+	[ "$(counted refused)" -eq 0 ] && [ "$(counted connect_failed)" -eq 0 ]
+	# What the workers had open; what waited in the queue was answered.
+	[ "$(counted lost)" -le 32 ]
+}
+
 @test "a TERM to every process of the group at once, as with KillMode=control-group, loses nothing" {
 	activate_site
 	load_begin -c 32 -m keep -t /1k.txt -e 1000 -d 600000

@@ -3,7 +3,7 @@
  * server with them (sd_listen_fds(3)), hears what the server tells (sd_notify(3)), keeps the
  * sockets that the server has it store, and starts it again with them.
  *
- *	activator [-l NAME=ADDR]... [-x NAME=WHAT]... [-w USEC] [-n NOTIFY] [-d] -- COMMAND...
+ *	activator [-l NAME=ADDR]... [-x NAME=WHAT]... [-w USEC] [-n NOTIFY] [-d] [-m] -- COMMAND...
  *
  *   -l NAME=ADDR  listen at 127.0.0.1:PORT or unix:PATH, and pass it under that name. The socket
  *                 blocks, so that whoever gets it has to see to that.
@@ -11,6 +11,7 @@
  *   -w USEC       WATCHDOG_USEC
  *   -n NOTIFY     NOTIFY_SOCKET: a path, or @NAME
  *   -d            deaf: hears nothing, so that the socket fills up
+ *   -m            as KillMode=mixed: when the server has ended, what is left of its group is killed
  *
  * Commands are lines on standard input: `restart` (TERM, and start again when it has ended), `stop`
  * (TERM), `kill` (KILL, and start again), `start`, `hear` (no longer deaf), `gone` (closes and
@@ -54,7 +55,7 @@ struct activator {
 	int count;
 	const char *notify_name, *watchdog;
 	int notify;
-	bool deaf;
+	bool deaf, mixed;
 	char **command;
 	pid_t main; /* 0: none runs */
 	bool again; /* start it when it has ended */
@@ -178,6 +179,7 @@ static void become_server(struct activator *a)
 		n += (size_t)snprintf(
 		    names + n, sizeof names - n, "%s%s", i > 0 ? ":" : "", a->entries[i].name);
 	}
+	setpgid(0, 0);
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	for (int i = 0; i < a->count; i++)
@@ -332,6 +334,8 @@ static void reap(struct activator *a)
 			say("ended %ld status %d", (long)pid, WEXITSTATUS(status));
 		if (pid != a->main)
 			continue;
+		if (a->mixed && kill(-pid, SIGKILL) == 0)
+			say("left some");
 		a->main = 0;
 		if (a->again)
 			start(a);
@@ -405,7 +409,7 @@ int main(int argc, char **argv)
 	sigset_t child;
 	int option, signals;
 
-	while ((option = getopt(argc, argv, "+l:x:w:n:d")) != -1) {
+	while ((option = getopt(argc, argv, "+l:x:w:n:dm")) != -1) {
 		switch (option) {
 		case 'l':
 			listen_at(&a, optarg);
@@ -418,6 +422,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			a.notify_name = optarg;
+			break;
+		case 'm':
+			a.mixed = true;
 			break;
 		case 'd':
 			a.deaf = true;
