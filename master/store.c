@@ -10,7 +10,7 @@
 #include "descriptor.h"
 #include "gate.h"
 
-#define RETRY_MS 100
+#define RETRY_MS 20 /* while there is no room: a socket that is not stored yet dies with us */
 
 struct store_name {
 	char name[ACTIVATION_NAME];
