@@ -107,6 +107,8 @@ install: $(BUILD)/lastcall
 		sed 's|\./public|$(PREFIX)/share/lastcall/public|' conf/$$file \
 			> $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
 	sed 's|/usr/local|$(PREFIX)|g' conf/logrotate > $(DESTDIR)$(PREFIX)/share/doc/lastcall/logrotate
+	for file in lastcall.service lastcall.socket; do \
+		sed 's|/usr/local|$(PREFIX)|g' conf/$$file > $(DESTDIR)$(PREFIX)/share/doc/lastcall/$$file; done
 	install -m 644 README.md master/PROTOCOL conf/haproxy.cfg conf/kubernetes.yaml $(DESTDIR)$(PREFIX)/share/doc/lastcall/
 
 clean:

@@ -47,7 +47,6 @@ enum { ENOUGH_REQUESTS, ENOUGH_MEMORY };
 /* Of LISTEN: what a worker that was forked earlier must know of the listener. */
 struct channel_listen {
 	uint32_t kind; /* enum listener_kind */
-	uint32_t ours;
 	uint32_t in_place; /* 0: service is one of the configuration, by its place in the list */
 	uint32_t
 	    service; /* else its kind's place in service_kinds, made of words and descriptors */

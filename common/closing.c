@@ -37,18 +37,28 @@ static void say(struct closing *closing, uint64_t flag)
 	atomic_fetch_or_explicit(closing->word, flag, memory_order_acq_rel);
 }
 
-void closing_init(
-    struct closing *closing, int fd, enum listener_kind kind, bool ours, _Atomic uint64_t *word)
+void closing_init(struct closing *closing, int fd, enum listener_kind kind, _Atomic uint64_t *word)
 {
 	*closing = (struct closing){
 	    .state = CLOSING_OPEN,
 	    .fd = fd,
 	    .kind = kind,
-	    .ours = ours,
+	    .ours = true,
 	    .word = word,
 	    .filter = -1,
 	    .look_at = CLOCK_NEVER,
 	};
+}
+
+void closing_share(struct closing *closing, bool shared)
+{
+	closing->ours = !shared;
+	closing_restate(closing);
+}
+
+void closing_heed(struct closing *closing)
+{
+	closing->ours = !(closing_word(closing->word) & WORD_SHARED);
 }
 
 void closing_begin(struct closing *closing, int64_t now, int64_t settle)
@@ -78,13 +88,12 @@ static bool queue_is_empty(const struct closing *closing)
 
 void closing_gate(struct closing *closing, int64_t now)
 {
-	if (closing->state >= CLOSING_GATED)
+	if (closing->state >= CLOSING_GATED || !closing->ours)
 		return;
 	/* The word comes first: a connection accepted under the gate must find it there. */
 	say(closing, WORD_CLOSING | WORD_GATED);
 	closing->ever_gated = true;
-	closing->way =
-	    closing->ours ? gate_set(closing->fd, closing->kind, closing->filter) : GATE_NONE;
+	closing->way = gate_set(closing->fd, closing->kind, closing->filter);
 	closing->quiet_since = now;
 	set_state(closing, CLOSING_GATED, now);
 }
@@ -126,6 +135,10 @@ int64_t closing_step(struct closing *closing, struct gate_census *census, int64_
 		return closing->look_at;
 	if (closing->state == CLOSING_DRAINING &&
 	    (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)) {
+		if (!closing->ours) {
+			release(closing, now);
+			return closing->look_at;
+		}
 		closing_gate(closing, now);
 		gate_census_clear(census);
 		return closing->look_at;
@@ -182,7 +195,7 @@ int closing_force(struct closing *closing)
 
 	if (closing->state == CLOSING_RELEASED)
 		return 0;
-	queued = gate_queue(closing->fd, closing->kind);
+	queued = closing->ours ? gate_queue(closing->fd, closing->kind) : 0;
 	if (queued < 0)
 		queued = drop_queue(closing);
 	release(closing, 0);
@@ -203,5 +216,7 @@ void closing_restate(struct closing *closing)
 		word |= WORD_GATED;
 	if (closing->cutting)
 		word |= WORD_CUT;
+	if (!closing->ours)
+		word |= WORD_SHARED;
 	atomic_store_explicit(closing->word, word, memory_order_release);
 }

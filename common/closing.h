@@ -13,6 +13,9 @@
  *             workers to close their copies; shutdown(2) frees the port even while a stopped
  *             process holds one.
  *
+ * A socket that a service manager has too goes from DRAINING to RELEASED: it is neither gated nor
+ * shut down, and what is in its queue by then is served by whoever gets it next.
+ *
  * Every act is idempotent: the master does this, or all workers at once when it has died. Nobody
  * here accepts; whoever runs this must see to it that somebody does.
  */
@@ -31,7 +34,7 @@ struct closing {
 	enum closing_state state;
 	int fd; /* the listening socket, not owned */
 	enum listener_kind kind;
-	bool ours; /* false: a service manager has it too; it is never gated nor shut down */
+	bool ours; /* false: a service manager has it too; closing_share */
 	_Atomic uint64_t *word; /* of the listener, in shared memory */
 
 	int filter; /* of gate_set, not owned; -1: none, or set by who has one */
@@ -50,9 +53,15 @@ struct closing {
 /* "SYN filter", "TTL", … for log and status. */
 const char *gate_way_name(enum gate_way way);
 
-/* Prepares it for a listener that is open. */
-void closing_init(
-    struct closing *closing, int fd, enum listener_kind kind, bool ours, _Atomic uint64_t *word);
+/* Prepares it for a listener that is open. It is ours alone. */
+void closing_init(struct closing *closing, int fd, enum listener_kind kind, _Atomic uint64_t *word);
+
+/*
+ * Whether a service manager has the socket too. The word tells the workers, who ask it with
+ * closing_heed before they close a listener by themselves.
+ */
+void closing_share(struct closing *closing, bool shared);
+void closing_heed(struct closing *closing);
 
 /* Sets the flag and begins. Again: no effect. settle in ms. */
 void closing_begin(struct closing *closing, int64_t now, int64_t settle);
@@ -78,13 +87,14 @@ void closing_cut(struct closing *closing);
  * anew. */
 void closing_saw_arrival(struct closing *closing, int64_t now);
 
-/* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again: no effect.
- */
+/* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again, or on a
+ * socket that is not ours alone: no effect. */
 void closing_gate(struct closing *closing, int64_t now);
 
 /*
  * Gives up waiting: releases at once. Returns how many connections still waited in the queue, which
- * are reset by this and are the caller's to count as cut.
+ * are reset by this and are the caller's to count as cut; those of a socket that is not ours alone
+ * wait on.
  */
 int closing_force(struct closing *closing);
 

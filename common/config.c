@@ -42,6 +42,7 @@ const struct directive config_directives[] = {
 	NULL, "unlimited"},
     {"backlog", DIRECTIVE_NUMBER, FIELD(backlog), 1, 65535, NULL, NULL, "4096"},
     {"max-listeners", DIRECTIVE_NUMBER, FIELD(max_listeners), 1, 16384, "auto", NULL, "auto"},
+    {"fd-store", DIRECTIVE_FLAG, FIELD(fd_store), 0, 0, NULL, NULL, "off"},
     {"pid-file", DIRECTIVE_PATH, FIELD(pid_file), 0, 0, NULL, NULL, NULL},
     {"error-log", DIRECTIVE_PATH, FIELD(error_log), 0, 0, NULL, NULL, NULL},
     {"log-level", DIRECTIVE_CHOICE, FIELD(log_level), 0, 0, NULL, log_levels, "notice"},

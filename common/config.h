@@ -115,6 +115,7 @@ struct config {
 	int64_t max_memory; /* bytes of one worker, then it is replaced; DIRECTIVE_AUTO: no limit */
 	int64_t backlog; /* of each listener, 4096 */
 	int64_t max_listeners; /* open at once; DIRECTIVE_AUTO: 1024, or what the limits allow */
+	bool fd_store; /* the service manager keeps a copy of the listening sockets */
 	char *pid_file; /* absolute, or NULL */
 	char *error_log; /* absolute, or NULL for standard error */
 	int64_t log_level; /* enum log_level: error, warn, notice, info, debug; notice */

@@ -176,10 +176,6 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next) {
 		if (l->address.form == ADDRESS_UNIX)
 			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);
-		else if (l->address.form == ADDRESS_FD)
-			config_error(config, d, &l->at,
-			    "no socket named \"%.100s\" was passed to this process",
-			    l->address.name);
 	}
 	for (const struct control_config *c = config->controls; c != NULL; c = c->next)
 		check_control(config, c, d);

@@ -57,8 +57,15 @@ static bool find_line(const char **source, size_t *length, unsigned line)
 	return true;
 }
 
-static void show_line(FILE *out, const struct position *at, const char *line, size_t length)
+static const char *prefix_of(const struct diagnostics *d)
 {
+	return d->prefix != NULL ? d->prefix : "";
+}
+
+static void show_line(
+    const struct diagnostics *d, const struct position *at, const char *line, size_t length)
+{
+	FILE *out = d->out;
 	size_t caret = at->column - 1, start = 0, end = length;
 
 	if (caret > length)
@@ -67,9 +74,9 @@ static void show_line(FILE *out, const struct position *at, const char *line, si
 		start = caret > LINE_BEFORE ? caret - LINE_BEFORE : 0;
 		end = length - start > LINE_SHOWN ? start + LINE_SHOWN : length;
 	}
-	fprintf(out, "%5u | %s", at->line, start > 0 ? "..." : "");
+	fprintf(out, "%s%5u | %s", prefix_of(d), at->line, start > 0 ? "..." : "");
 	show_bytes(out, line + start, end - start);
-	fprintf(out, "%s\n      | ", end < length ? "..." : "");
+	fprintf(out, "%s\n%s      | ", end < length ? "..." : "", prefix_of(d));
 
 	int indent = start > 0 ? 3 : 0, under = 0;
 
@@ -96,6 +103,7 @@ void diagnostics_error(struct diagnostics *d, const struct position *at, const c
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
 
+	fputs(prefix_of(d), d->out);
 	if (at == NULL || at->file == NULL)
 		fputs("lastcall", d->out);
 	else
@@ -106,7 +114,7 @@ void diagnostics_error(struct diagnostics *d, const struct position *at, const c
 	show_bytes(d->out, message, strlen(message));
 	fputc('\n', d->out);
 	if (placed && at->column > 0 && source != NULL && find_line(&source, &length, at->line))
-		show_line(d->out, at, source, length);
+		show_line(d, at, source, length);
 }
 
 int diagnostics_end(struct diagnostics *d)
@@ -114,7 +122,8 @@ int diagnostics_end(struct diagnostics *d)
 	int more = d->errors - DIAGNOSTICS_MAX;
 
 	if (more > 0 && d->out != NULL)
-		fprintf(d->out, "... and %d more error%s\n", more, more == 1 ? "" : "s");
+		fprintf(d->out, "%s... and %d more error%s\n", prefix_of(d), more,
+		    more == 1 ? "" : "s");
 	return d->errors;
 }
 

@@ -30,6 +30,7 @@ struct position {
 
 struct diagnostics {
 	FILE *out; /* not owned; NULL: only count */
+	const char *prefix; /* of each line; NULL: none */
 	int errors;
 };
 

@@ -87,7 +87,6 @@ struct scoreboard;
 struct handover_listener {
 	int fd; /* the worker's own copy */
 	unsigned index; /* of its word and its tally in shared memory */
-	bool ours; /* false: passed by a service manager, never gated */
 	int kind; /* enum listener_kind */
 	bool own; /* the service is this listener's alone: started with it, and freed with it */
 	struct service_config *service;

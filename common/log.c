@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +15,27 @@
 _Static_assert(LINE_MAX_BYTES <= LOG_PIPE_MAX, "a line that poll(2) admits comes whole");
 
 static const char *const level_words[] = {"error: ", "warning: ", "", "", "debug: "};
+
+/* Those of syslog(3). */
+static const char *const priorities[] = {"<3>", "<4>", "<5>", "<6>", "<7>"};
+
+const char *log_priority(enum log_level level)
+{
+	return priorities[level];
+}
+
+bool log_is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char named[64];
+	struct stat info;
+
+	if (stream == NULL || fstat(fd, &info) == -1)
+		return false;
+	snprintf(named, sizeof named, "%llu:%llu", (unsigned long long)info.st_dev,
+	    (unsigned long long)info.st_ino);
+	return strcmp(stream, named) == 0;
+}
 
 ssize_t log_put(int fd, const char *bytes, size_t length)
 {
@@ -32,7 +55,7 @@ ssize_t log_put(int fd, const char *bytes, size_t length)
 }
 
 /* Returns 0, or -1 when the line did not get through as a whole. */
-static int put_line(struct log *log, const char *level, const char *message)
+static int put_line(struct log *log, enum log_level level, const char *message)
 {
 	char line[LINE_MAX_BYTES], stamp[64] = "";
 	ssize_t put;
@@ -46,8 +69,8 @@ static int put_line(struct log *log, const char *level, const char *message)
 		n = (int)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ ", &parts);
 		snprintf(stamp + n, sizeof stamp - (size_t)n, "[%ld] ", (long)getpid());
 	}
-	n = snprintf(line, sizeof line, "%s%slastcall: %s%s\n", log->torn ? "\n" : "", stamp, level,
-	    message);
+	n = snprintf(line, sizeof line, "%s%s%slastcall: %s%s\n", log->torn ? "\n" : "",
+	    log->journal ? priorities[level] : "", stamp, level_words[level], message);
 	if (n >= (int)sizeof line) {
 		n = (int)sizeof line - 1;
 		line[n - 1] = '\n';
@@ -78,10 +101,10 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
 
 		snprintf(
 		    lost, sizeof lost, "%llu log lines dropped", (unsigned long long)log->dropped);
-		if (put_line(log, level_words[LOG_WARNING], lost) == 0)
+		if (put_line(log, LOG_WARNING, lost) == 0)
 			log->dropped = 0;
 	}
-	if (put_line(log, level_words[level], message) == -1) {
+	if (put_line(log, level, message) == -1) {
 		log->dropped++;
 		log->dropped_total++;
 	}

@@ -20,6 +20,7 @@ struct log {
 	int fd; /* not owned unless the caller says so elsewhere */
 	enum log_level level; /* lines above it are not written */
 	bool stamped; /* a file's lines begin with date and pid */
+	bool journal; /* a journal's lines begin with <N>, their level (sd-daemon(3)) */
 	bool torn; /* the last line came only in part: the next one ends it first */
 	uint64_t dropped; /* since the last line that got through */
 	uint64_t dropped_total;
@@ -41,6 +42,13 @@ const char *log_open_error(int number);
  * caller's. Returns 1, or 0: it leads there already, and nothing was done; or -1 with errno.
  */
 int log_redirect(int fd, int anew);
+
+/* Whether a descriptor leads to the journal of systemd: JOURNAL_STREAM names its device and inode.
+ */
+bool log_is_journal(int fd);
+
+/* The <N> of a level, for who writes a line to the journal without a log. */
+const char *log_priority(enum log_level level);
 
 /* Writes "lastcall: …" and a line end. A control character in the message becomes "?". */
 void log_write(struct log *log, enum log_level level, const char *format, ...)

@@ -48,6 +48,8 @@ enum {
 	WORD_GATED = 2, /* it was ever gated: who accepts undoes what a connection inherits */
 	WORD_RELEASED = 4, /* its queue is empty: close your copy */
 	WORD_CUT = 8, /* end the connections that came from it */
+	WORD_SHARED =
+	    16, /* a service manager has the socket too: it is never gated nor shut down */
 };
 
 /* Hints of a bell: which listener to look at. */

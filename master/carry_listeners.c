@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "activation.h"
 #include "carry_parts.h"
 #include "channel.h"
 #include "descriptor.h"
@@ -27,7 +28,7 @@ static const struct carry_field listener_fields[] = {
     OF_LISTENER(CARRY_NUMBER, state),
     OF_LISTENER(CARRY_FD, fd),
     OF_LISTENER(CARRY_NUMBER, kind),
-    OF_LISTENER(CARRY_NUMBER, ours),
+    OF_LISTENER(CARRY_NUMBER, passed),
     OF_LISTENER(CARRY_NUMBER, origin),
     OF_LISTENER(CARRY_NUMBER, service_is_ours),
     OF_LISTENER(CARRY_BYTES, bound),
@@ -43,6 +44,7 @@ static const struct carry_field listener_fields[] = {
     OF_LISTENER(CARRY_TEXT, owner.peer),
     OF_LISTENER(CARRY_NUMBER, opened),
     OF_LISTENER(CARRY_NUMBER, closing.state),
+    OF_LISTENER(CARRY_NUMBER, closing.ours),
     OF_LISTENER(CARRY_NUMBER, closing.way),
     OF_LISTENER(CARRY_NUMBER, closing.ever_gated),
     OF_LISTENER(CARRY_NUMBER, closing.cutting),
@@ -200,6 +202,8 @@ static void leave_one(
 	carry_put_number(out, "index", listener->index);
 	carry_put(out, listener_fields, listener);
 	carry_put_number(out, "counted", counted);
+	if (listener->stored != NULL)
+		carry_put_bytes(out, "stored", listener->stored, strlen(listener->stored));
 	carry_put_number(out, "block", block_number(parts, listener));
 	if (listener->service_is_ours)
 		leave_own(out, listener->service);
@@ -232,6 +236,7 @@ int listeners_resume(struct carry_in *in, const struct parts *parts)
 	if (listeners_make(listeners, (size_t)capacity, parts->scoreboard) == -1)
 		return carry_wrong(in, "%s", strerror(errno));
 	listeners->arrivals = (struct arrivals){.map = -1, .program = -1, .gate = -1};
+	listeners->activation = parts->activation;
 	if (carry_get(in, listeners_fields, listeners) == -1)
 		return -1;
 	arrivals_resume(&listeners->arrivals);
@@ -239,12 +244,13 @@ int listeners_resume(struct carry_in *in, const struct parts *parts)
 }
 
 /* Whether its numbers are what they can be. */
-static bool makes_sense(const struct listener *listener)
+static bool makes_sense(const struct listener *listener, const struct activation *activation)
 {
 	return listener->state > LISTENER_VACANT && listener->state <= LISTENER_CLOSED &&
 	    listener->kind <= LISTENER_UNIX && listener->origin <= ORIGIN_LEASED &&
 	    listener->closing.state <= CLOSING_RELEASED && listener->closing.way <= GATE_SHUTDOWN &&
 	    listener->why_closed >= 0 && listener->why_closed <= CLOSE_RELOAD &&
+	    listener->passed < (int)activation->count &&
 	    (listener->fd >= 0 ||
 		(listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING));
 }
@@ -267,16 +273,19 @@ static bool is_its_socket(const struct listener *listener)
 int listener_resume(struct carry_in *in, const struct parts *parts)
 {
 	struct listeners *listeners = parts->listeners;
-	struct listener read = {.fd = -1, .path = {.fd = -1, .lock = -1}}, *listener;
+	struct listener read = {.fd = -1, .passed = -1, .path = {.fd = -1, .lock = -1}}, *listener;
+	size_t length;
 	uint64_t place, counted;
 
 	if (listeners->all == NULL ||
 	    carry_get_number(in, "index", listeners->capacity - 1, &place) == -1 ||
 	    carry_get_number(in, "counted", 1, &counted) == -1 ||
-	    carry_get(in, listener_fields, &read) == -1)
+	    carry_get(in, listener_fields, &read) == -1 ||
+	    carry_get_bytes(in, "stored", &read.stored, &length) == -1)
 		return carry_wrong(in, "a listener comes too early");
 	listener = &listeners->all[place];
-	if (listener->state != LISTENER_VACANT || !makes_sense(&read) || !is_its_socket(&read))
+	if (listener->state != LISTENER_VACANT || !makes_sense(&read, parts->activation) ||
+	    !is_its_socket(&read))
 		return carry_wrong(in, "the listener %.100s makes no sense", read.text);
 	if ((read.service_is_ours ? resume_own(in, &read.service)
 				  : service_resume(in, parts, &read.service)) == -1 ||

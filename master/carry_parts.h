@@ -25,6 +25,11 @@ const struct config *config_having(const struct parts *parts, const struct servi
 const struct config *config_numbered(const struct parts *parts, uint64_t number);
 uint64_t config_number(const struct parts *parts, const struct config *config);
 
+void manager_leave(struct carry_out *out, const struct parts *parts);
+int manager_resume(struct carry_in *in, const struct parts *parts); /* a `manager` line */
+int passed_resume(struct carry_in *in, const struct parts *parts);
+int gone_resume(struct carry_in *in, const struct parts *parts); /* from the store */
+
 void listeners_leave(struct carry_out *out, const struct parts *parts);
 int listeners_resume(struct carry_in *in, const struct parts *parts); /* a `listeners` line */
 int listener_resume(struct carry_in *in, const struct parts *parts); /* a `listener` line */

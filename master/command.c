@@ -14,6 +14,7 @@
 #include "config.h"
 #include "descriptor.h"
 #include "lease.h"
+#include "log.h"
 #include "master.h"
 #include "pidfile.h"
 #include "remote.h"
@@ -198,6 +199,25 @@ static int detach(void)
 								      : STATUS_FAILED);
 }
 
+/* What a line on standard error begins with. */
+static const char *journal_prefix(enum log_level level)
+{
+	return log_is_journal(STDERR_FILENO) ? log_priority(level) : "";
+}
+
+/* What a service manager has passed, and wants to be told. Nonsense is said, and left. */
+static void hear_manager(struct activation *activation, struct notify *notify)
+{
+	char why[256];
+
+	if (activation_take(activation) == -1)
+		fprintf(stderr, "%slastcall: warning: no socket is taken (LISTEN_FDS): %s\n",
+		    journal_prefix(LOG_WARNING),
+		    errno == EINVAL ? "LISTEN_PID or LISTEN_FDS is no number" : strerror(errno));
+	if (notify_open(notify, why, sizeof why) == -1)
+		fprintf(stderr, "%slastcall: warning: %s\n", journal_prefix(LOG_WARNING), why);
+}
+
 typedef struct config *load_function(const void *from, struct diagnostics *d);
 
 /* The configurations that the program before this one had, from what it left of their texts.
@@ -260,21 +280,32 @@ static int start(const struct options *options, load_function *load)
 	static struct invocation invocation;
 	const struct source_of_config source = {load, options, &invocation};
 	const int inherits = inheritance_open(&inheritance);
+	struct activation activation;
+	struct notify notify;
 	struct announce announce = {
-	    .lines = true, .ready_fd = options->ready_fd, .parent = -1, .lifeline = -1};
-	struct diagnostics diagnostics = {.out = stderr};
+	    .lines = true,
+	    .ready_fd = options->ready_fd,
+	    .parent = -1,
+	    .activation = &activation,
+	    .notify = &notify,
+	    .lifeline = -1,
+	};
+	struct diagnostics diagnostics = {.out = stderr, .prefix = journal_prefix(LOG_ERROR)};
 	struct config *config;
 	int status = STATUS_USAGE;
 
 	if (inherits == -1) {
 		if (inheritance.result >= 0)
 			rehearsal_end(&inheritance, "failed", inheritance.in.why, "");
-		fprintf(stderr, "lastcall: error: %s\n", inheritance.in.why);
+		fprintf(stderr, "%slastcall: error: %s\n", journal_prefix(LOG_ERROR),
+		    inheritance.in.why);
 		return STATUS_FAILED;
 	}
 	invocation_find(&invocation, options->argv);
 	if (inherits == 1)
 		return resume(options, &source, &inheritance);
+	/* Before -d forks: it is this process that they were meant for. */
+	hear_manager(&activation, &notify);
 	config = load(options, &diagnostics);
 	if (config == NULL)
 		return STATUS_USAGE;
@@ -358,7 +389,7 @@ static int run_run(const struct command *command, const struct options *options)
 static int run_check(const struct command *command, const struct options *options)
 {
 	const char *file = config_file(options);
-	struct diagnostics diagnostics = {.out = stderr};
+	struct diagnostics diagnostics = {.out = stderr, .prefix = journal_prefix(LOG_ERROR)};
 	struct config *config = load_run(options, &diagnostics);
 	int services = 0, listeners = 0;
 
@@ -499,8 +530,9 @@ static int run_stop(const struct command *command, const struct options *options
 #define ADDRESS_HELP                                                                               \
 	"\nADDR: 8080 or *:8080 (IPv6 and IPv4), 0.0.0.0:8080, [::]:8080 (IPv6 only), "            \
 	"127.0.0.1:8080, host:8080,\n"                                                             \
-	"unix:/path. Port 0, or :0, is the kernel's choice; the line `listening ADDR SERVICE "     \
-	"[URL]` tells it.\n"
+	"unix:/path, fd:NAME (passed by a service manager). Port 0, or :0, is the kernel's "       \
+	"choice; the line\n"                                                                       \
+	"`listening ADDR SERVICE [URL]` tells it.\n"
 
 #define SIGNALS_HELP                                                                               \
 	"\nTERM stops without losing a connection; INT the same, twice: at once; QUIT at once; "   \

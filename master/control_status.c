@@ -117,7 +117,10 @@ static void report_listener(const struct control *control, const struct listener
 	line_put_word(line, "", "listener");
 	line_put_word(line, "address=", listener->text);
 	line_put_word(line, "service=", listener->service->name);
-	line_put_word(line, "origin=", origins[listener->origin]);
+	line_put_word(line, "origin=",
+	    listener->passed >= 0          ? "passed"
+		: listener->stored != NULL ? "stored"
+					   : origins[listener->origin]);
 	put_owner(line, &listener->owner);
 	line_put_word(line, "state=", states[listener->state]);
 	line_put_number(line, "connections=", (int64_t)tally.open);

@@ -5,10 +5,12 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -85,15 +87,16 @@ static int bind_socket(struct listener *listener, const struct address *address,
 	return 0;
 }
 
-static int describe(struct listener *listener, const struct address *address)
+/* What it is bound to; dual: an IPv6 wildcard that is meant for IPv4 too. Returns 0, or -1 with
+ * errno. */
+static int describe(struct listener *listener, bool dual)
 {
 	socklen_t length = sizeof listener->bound;
 
 	if (getsockname(listener->fd, &listener->bound.any, &length) == -1)
 		return -1;
 	listener->kind = listener->bound.any.sa_family == AF_UNIX ? LISTENER_UNIX : LISTENER_TCP;
-	address_format(&listener->bound, length, address->form == ADDRESS_ANY, listener->text,
-	    sizeof listener->text);
+	address_format(&listener->bound, length, dual, listener->text, sizeof listener->text);
 	return 0;
 }
 
@@ -108,8 +111,8 @@ static void use_port(struct listeners *listeners, struct listener *listener)
 		return;
 	use->mixed += use->listeners++ > 0;
 	listener->mixed_before = use->mixed;
-	listener->counted =
-	    use->listeners == 1 && arrivals_watch(&listeners->arrivals, listener->fd);
+	listener->counted = listener->closing.ours && use->listeners == 1 &&
+	    arrivals_watch(&listeners->arrivals, listener->fd);
 	listener->arrivals_before = arrivals_on(&listeners->arrivals, port);
 }
 
@@ -229,8 +232,11 @@ static struct listener *take_place(struct listeners *listeners)
 
 static void give_place(struct listeners *listeners, struct listener *listener)
 {
-	*listener = (struct listener){
-	    .fd = -1, .path = {.fd = -1, .lock = -1}, .next_vacant = listeners->vacant};
+	free(listener->stored);
+	*listener = (struct listener){.fd = -1,
+	    .passed = -1,
+	    .path = {.fd = -1, .lock = -1},
+	    .next_vacant = listeners->vacant};
 	listeners->vacant = listener;
 }
 
@@ -243,11 +249,10 @@ static void discard(struct listeners *listeners, struct listener *listener)
 	give_place(listeners, listener);
 }
 
-struct listener *listener_bind(
-    struct listeners *listeners, const struct address *address, int64_t now)
+/* Begins a listener in a vacant place. Returns it, or NULL with errno ENFILE. */
+static struct listener *begin(struct listeners *listeners, int64_t now)
 {
 	struct listener *listener = take_place(listeners);
-	int error;
 
 	if (listener == NULL) {
 		errno = ENFILE;
@@ -255,44 +260,107 @@ struct listener *listener_bind(
 	}
 	*listener = (struct listener){
 	    .fd = -1,
+	    .passed = -1,
 	    .path = {.fd = -1, .lock = -1},
 	    .index = (unsigned)(listener - listeners->all),
-	    .ours = true,
 	    .owner = {.endpoint = -1},
 	    .opened = now,
 	    .ttl_ends = CLOCK_NEVER,
 	    .grace_ends = CLOCK_NEVER,
 	};
-	if (bind_socket(listener, address, listeners->patient) == -1 ||
-	    describe(listener, address) == -1) {
-		error = errno;
-		discard(listeners, listener);
-		errno = error;
-		return NULL;
-	}
-	snprintf(listener->asked, sizeof listener->asked, "%s", address->text);
+	return listener;
+}
+
+/* It has its socket, is described, and becomes BOUND. */
+static void settle(struct listeners *listeners, struct listener *listener, const char *asked)
+{
+	snprintf(listener->asked, sizeof listener->asked, "%s", asked);
 	enchain(listeners, listener);
 	for (unsigned slot = 0; slot < listeners->scoreboard->slots_count; slot++) {
 		if (listeners->living[slot / 64] >> slot % 64 & 1)
 			tally_clear(scoreboard_tally(listeners->scoreboard, slot, listener->index));
 	}
-	closing_init(&listener->closing, listener->fd, listener->kind, listener->ours,
+	closing_init(&listener->closing, listener->fd, listener->kind,
 	    &listeners->scoreboard->listeners[listener->index]);
 	listener->closing.filter = listeners->arrivals.gate;
 	closing_restate(&listener->closing);
 	listener_set_state(listeners, listener, LISTENER_BOUND);
+}
+
+struct listener *listener_bind(
+    struct listeners *listeners, const struct address *address, int64_t now)
+{
+	struct listener *listener = begin(listeners, now);
+
+	if (listener == NULL)
+		return NULL;
+	if (bind_socket(listener, address, listeners->patient) == -1 ||
+	    describe(listener, address->form == ADDRESS_ANY) == -1) {
+		int error = errno;
+
+		discard(listeners, listener);
+		errno = error;
+		return NULL;
+	}
+	settle(listeners, listener, address->text);
 	return listener;
+}
+
+/* Whether a socket takes IPv4 connections too. */
+static bool is_dual(int fd)
+{
+	int v6only = 1;
+	socklen_t length = sizeof v6only;
+
+	return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &length) == 0 && v6only == 0;
+}
+
+struct listener *listener_adopt(
+    struct listeners *listeners, int fd, int passed, const char *asked, int64_t now)
+{
+	struct listener *listener = begin(listeners, now);
+	struct stat info;
+
+	if (listener == NULL)
+		return NULL;
+	listener->fd = fd;
+	listener->passed = passed;
+	if (describe(listener, is_dual(fd)) == -1) {
+		int error = errno;
+
+		listener->fd = -1;
+		discard(listeners, listener);
+		errno = error;
+		return NULL;
+	}
+	if (listener->kind == LISTENER_TCP)
+		set_inherited(fd);
+	else if (passed < 0 && lstat(listener->bound.un.sun_path, &info) == 0) {
+		listener->path.fd = fd;
+		listener->path.at = listener->bound.un;
+		listener->path.device = info.st_dev;
+		listener->path.inode = info.st_ino;
+	}
+	settle(listeners, listener, asked);
+	closing_share(&listener->closing, true);
+	return listener;
+}
+
+/* Has connections let in. A socket that was passed does that already, with the backlog that whoever
+ * passed it chose. */
+static int begin_listening(struct listener *listener, int backlog)
+{
+	if (listener->passed >= 0)
+		return 0;
+	return listener->kind == LISTENER_UNIX ? path_socket_listen(&listener->path, backlog)
+					       : listen(listener->fd, backlog);
 }
 
 int listener_listen(struct listeners *listeners, struct listener *listener, int backlog)
 {
-	int result;
-
 	/* What is counted is so from the first handshake on. */
 	use_port(listeners, listener);
-	result = listener->kind == LISTENER_UNIX ? path_socket_listen(&listener->path, backlog)
-						 : listen(listener->fd, backlog);
-	if (result == -1) {
+	if (begin_listening(listener, backlog) == -1) {
 		leave_port(listeners, listener);
 		return -1;
 	}
@@ -334,7 +402,6 @@ void listener_enter(struct listeners *listeners, struct listener *listener)
 	enchain(listeners, listener);
 	listener->closing.fd = listener->fd;
 	listener->closing.kind = listener->kind;
-	listener->closing.ours = listener->ours;
 	listener->closing.word = &listeners->scoreboard->listeners[listener->index];
 	listener->closing.filter = listeners->arrivals.gate;
 	listener->mixed_before = 0;
@@ -411,7 +478,7 @@ static struct listener *find_kept(const struct listeners *listeners,
 		struct listener *listener = &listeners->all[i];
 
 		if (listener->state != LISTENER_OPEN || listener->next_service != NULL ||
-		    listener->origin != ORIGIN_CONFIGURATION)
+		    listener->origin != ORIGIN_CONFIGURATION || listener->passed >= 0)
 			continue;
 		/* A path that is gone, or somebody else's by now, leads nobody here. */
 		if (listener->kind == LISTENER_UNIX && !path_socket_is_ours(&listener->path))
@@ -457,38 +524,159 @@ static const char *why_not(const struct listeners *listeners, const struct addre
 	return strerror(EADDRINUSE);
 }
 
+/* Whether there may be one more; it is counted. */
+static bool may_open(struct opening *opening, const struct listen_config *wanted)
+{
+	if (opening->count++ < (size_t)opening->config->max_listeners)
+		return true;
+	config_error(opening->config, opening->d, &wanted->at,
+	    "cannot listen on more than %lld addresses (max-listeners)",
+	    (long long)opening->config->max_listeners);
+	return false;
+}
+
+/* It is there: kept, for another configuration. */
+static void keep(struct listener *listener, const struct listen_config *wanted)
+{
+	listener->next_service = wanted->service;
+	listener->next_asked = wanted->address.text;
+	listener->next_block = wanted->block;
+}
+
+/* ---- sockets that were passed ---- */
+
+/* The listener that serves the passed socket, or will; or NULL. */
+static struct listener *find_passed(const struct listeners *listeners, int passed)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->all[i];
+
+		if (listener->passed == passed &&
+		    (listener->state == LISTENER_OPEN || listener->state == LISTENER_BOUND))
+			return listener;
+	}
+	return NULL;
+}
+
+/* Listens with a copy of one of them. */
+static void open_passed(struct opening *opening, const struct listen_config *wanted, int at)
+{
+	struct listeners *listeners = opening->listeners;
+	const struct passed *passed = &listeners->activation->all[at];
+	struct listener *listener = find_passed(listeners, at);
+	char reason[160];
+	int fd;
+
+	if (listener != NULL && opening->plans && listener->state == LISTENER_OPEN &&
+	    listener->next_service == NULL) {
+		keep(listener, wanted);
+		return;
+	}
+	if (passed->fault != NULL || listener != NULL) {
+		snprintf(reason, sizeof reason, "descriptor %d %s%.60s", passed->number,
+		    passed->fault != NULL ? passed->fault : "is listened on already, as ",
+		    passed->fault != NULL ? "" : listener->asked);
+		cannot_listen(opening->config, wanted, NULL, reason, opening->d);
+		return;
+	}
+	fd = fcntl(passed->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		listener = listener_adopt(listeners, fd, at, wanted->address.text, opening->now);
+	if (listener == NULL) {
+		cannot_listen(opening->config, wanted, NULL, strerror(errno), opening->d);
+		fd_close(&fd);
+		return;
+	}
+	listener->service = wanted->service;
+	listener->block = wanted->block;
+	if (!opening->plans)
+		listener_listen(listeners, listener, 0);
+}
+
+/* All that were passed under a name. */
+static void open_name(struct opening *opening, const struct listen_config *wanted)
+{
+	const struct activation *activation = opening->listeners->activation;
+	int at = -1;
+	bool any = false;
+
+	while (activation != NULL &&
+	    (at = activation_find(activation, wanted->address.name, (size_t)(at + 1))) >= 0) {
+		any = true;
+		if (!may_open(opening, wanted))
+			return;
+		open_passed(opening, wanted, at);
+	}
+	if (!any)
+		cannot_listen(
+		    opening->config, wanted, NULL, "no socket of that name was passed", opening->d);
+}
+
+/* Takes over the socket that the store has kept for an address. Returns its listener, or NULL: none
+ * was, or it cannot be. */
+static struct listener *take_stored(
+    struct opening *opening, const struct listen_config *wanted, const struct address *address)
+{
+	struct activation *activation = opening->listeners->activation;
+	struct listener *listener;
+	struct passed *passed;
+	int at = -1;
+
+	if (activation != NULL && !opening->plans)
+		at = activation_find_stored(activation, address, wanted->address.text);
+	if (at == -1)
+		return NULL;
+	passed = &activation->all[at];
+	listener =
+	    listener_adopt(opening->listeners, passed->fd, -1, wanted->address.text, opening->now);
+	if (listener == NULL)
+		return NULL;
+	if (listener_listen(opening->listeners, listener, (int)opening->config->backlog) == -1) {
+		/* Its path has come to lead elsewhere just now, or it was shut down. */
+		listener->fd = -1;
+		listener->path.inode = 0;
+		listener_unbind(opening->listeners, listener);
+		return NULL;
+	}
+	passed->fd = -1;
+	listener->stored = strdup(passed->name);
+	return listener;
+}
+
+/* ---- addresses ---- */
+
 static void open_configured(struct opening *opening, const struct listen_config *wanted)
 {
 	struct listeners *listeners = opening->listeners;
 	const struct config *config = opening->config;
 	struct address resolved[LISTENERS_OF_A_NAME];
-	const char *reason = "no socket of that name was passed";
-	int count = -1;
+	const char *reason;
+	int count;
 
-	if (wanted->address.form != ADDRESS_FD)
-		count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
+	if (wanted->address.form == ADDRESS_FD) {
+		open_name(opening, wanted);
+		return;
+	}
+	count = address_resolve(&wanted->address, resolved, LISTENERS_OF_A_NAME, &reason);
 	if (count == -1)
 		cannot_listen(config, wanted, NULL, reason, opening->d);
 	for (int i = 0; i < count; i++) {
 		struct listener *listener = NULL;
 
-		if (opening->count++ >= (size_t)config->max_listeners) {
-			config_error(config, opening->d, &wanted->at,
-			    "cannot listen on more than %lld addresses (max-listeners)",
-			    (long long)config->max_listeners);
+		if (!may_open(opening, wanted))
 			return;
-		}
 		if (opening->plans)
 			listener = find_kept(listeners, wanted, &resolved[i]);
 		if (listener != NULL) {
-			listener->next_service = wanted->service;
-			listener->next_asked = wanted->address.text;
-			listener->next_block = wanted->block;
+			keep(listener, wanted);
 			continue;
 		}
-		listener = opening->plans
-		    ? listener_bind(listeners, &resolved[i], opening->now)
-		    : listener_open(listeners, &resolved[i], (int)config->backlog, opening->now);
+		listener = take_stored(opening, wanted, &resolved[i]);
+		if (listener == NULL && opening->plans)
+			listener = listener_bind(listeners, &resolved[i], opening->now);
+		else if (listener == NULL)
+			listener = listener_open(
+			    listeners, &resolved[i], (int)config->backlog, opening->now);
 		if (listener == NULL) {
 			cannot_listen(config, wanted, &resolved[i],
 			    why_not(listeners, &resolved[i]), opening->d);
@@ -617,7 +805,7 @@ void listener_give(const struct listener *listener, gid_t group)
 
 void listener_unlink(struct listener *listener)
 {
-	if (listener->ours)
+	if (listener->closing.ours)
 		path_socket_unlink(&listener->path);
 }
 

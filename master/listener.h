@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "activation.h"
 #include "address.h"
 #include "arrivals.h"
 #include "closing.h"
@@ -54,7 +55,8 @@ struct listener {
 	int fd; /* -1: released, and no worker has a copy */
 	unsigned index; /* of its place, its word and its tallies */
 	enum listener_kind kind;
-	bool ours;
+	int passed; /* its index among the sockets that were passed; -1: we bound it */
+	char *stored; /* its name in the store of the service manager, owned; NULL: not there */
 	enum listener_origin origin;
 	struct service_config *service;
 	const struct listen_block *block; /* of the configuration that its service is of; NULL:
@@ -112,6 +114,7 @@ struct listeners {
 	struct listener **hashed; /* by text; LISTENERS_HASH of them */
 	struct scoreboard *scoreboard;
 	struct arrivals arrivals;
+	struct activation *activation; /* what we were started with; NULL: nothing */
 	struct port_use *uses; /* by port */
 	uint64_t living[SCOREBOARD_SLOTS / 64]; /* which workers count, by slot */
 };
@@ -184,6 +187,14 @@ void listener_unbind(struct listeners *listeners, struct listener *listener);
 void listener_enter(struct listeners *listeners, struct listener *listener);
 void listeners_entered(struct listeners *listeners);
 
+/*
+ * The same for a socket that listens already, of which fd is a copy that is taken over if this
+ * succeeds. It is not ours alone. passed: its index among those that were passed, whose listen(2)
+ * is not ours to repeat; -1, and it is as if we had bound it, with its path.
+ */
+struct listener *listener_adopt(
+    struct listeners *listeners, int fd, int passed, const char *asked, int64_t now);
+
 /* Closes its descriptor. It was released. */
 void listener_close(struct listeners *listeners, struct listener *listener);
 
@@ -198,7 +209,8 @@ void listener_set_state(
  * or NULL. */
 struct listener *listener_find(const struct listeners *listeners, const char *text);
 
-/* Unlinks the path of a Unix listener if it is still the one that we bound: nobody new finds it. */
+/* Unlinks the path of a Unix listener if it is still the one that we bound, and ours alone: nobody
+ * new finds it. */
 void listener_unlink(struct listener *listener);
 
 /* Notes who has a copy. */

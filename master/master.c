@@ -20,6 +20,7 @@
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 #include "pidfile.h"
 #include "pool.h"
 #include "ports.h"
@@ -31,6 +32,7 @@
 #include "signals.h"
 #include "state.h"
 #include "upgrade.h"
+#include "store.h"
 
 #define CUT_MS 1000 /* from the order to end to SIGKILL */
 
@@ -58,6 +60,9 @@ struct master {
 	struct ports ports;
 	struct control control;
 	struct pidfile pidfile;
+	struct activation activation;
+	struct notify notify;
+	struct store store;
 	struct reload reload; /* has the configuration in force */
 	struct upgrade upgrade;
 	struct reopen reopen;
@@ -134,6 +139,7 @@ static void became_ready(struct master *master)
 	set_state(master, MASTER_SERVING);
 	announce_line(master, "ready %ld", (long)getpid());
 	fd_close(&master->announce.ready_fd);
+	notify_ready(&master->notify);
 	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu worker%s%s%s", (long)getpid(),
 	    master->pool.wanted, master->pool.wanted == 1 ? "" : "s",
 	    master->privilege.change ? " as " : "",
@@ -153,6 +159,7 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	if (master->state >= MASTER_CLOSING)
 		return;
 	log_write(&master->log, LOG_NOTICE, "last call: %s", why);
+	notify_stopping(&master->notify);
 	set_state(master, MASTER_CLOSING);
 	master->stop_begun = now;
 	master->deadline = now + master->reload.config->grace;
@@ -178,6 +185,7 @@ static void ask_stop(struct master *master, int64_t now, const char *why)
 	log_write(&master->log, LOG_NOTICE, "last call: %s; serving on for %lld ms (drain-delay)",
 	    why, (long long)delay);
 	set_state(master, MASTER_DELAYING);
+	notify_stopping(&master->notify);
 	master->deadline = now + delay;
 	pool_order_delay(&master->pool);
 	master->ports.no_more = true;
@@ -313,6 +321,42 @@ static unsigned reopen_for_client(void *owner)
 
 /* ---- what should be, against what is ---- */
 
+/* Whether what is under way gets on, so that more time is worth asking for. */
+static bool is_moving(const struct master *master, int64_t now)
+{
+	switch (master->state) {
+	case MASTER_STARTING:
+		return master->pool.totals.restarts + master->pool.totals.fork_failures == 0;
+	case MASTER_SERVING:
+		return master->reload.state != RELOAD_IDLE;
+	case MASTER_CUTTING:
+		return !master->killed;
+	default:
+		return now < master->deadline;
+	}
+}
+
+/* Tells the service manager what is to be told. Returns when to look again. */
+static int64_t keep_informed(struct master *master, int64_t now)
+{
+	struct notify_status status;
+	int64_t next;
+
+	if (!notify_listens(&master->notify))
+		return CLOCK_NEVER;
+	status = (struct notify_status){
+	    .state = master->state == MASTER_SERVING && master->reload.state != RELOAD_IDLE
+		? "reloading"
+		: state_name(master),
+	    .workers = master->pool.living,
+	    .listeners = master->listeners.open,
+	};
+	next = store_step(&master->store, now);
+	return clock_earlier(next,
+	    notify_step(&master->notify, &status, is_moving(master, now),
+		pool_beats(&master->pool, now), now));
+}
+
 /* Returns when to look again. */
 static int64_t reconcile(struct master *master, int64_t now)
 {
@@ -353,6 +397,7 @@ static int64_t reconcile(struct master *master, int64_t now)
 	if (master->state == MASTER_SERVING && !upgrade_is_busy(&master->upgrade))
 		next = clock_earlier(next, reload_step(&master->reload, now));
 	next = clock_earlier(next, control_step(&master->control, now));
+	next = clock_earlier(next, keep_informed(master, now));
 	if (master->pool.living == 0 &&
 	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
 		finish(master, now);
@@ -449,6 +494,8 @@ static void detach(void *owner)
 	fd_close(&master->announce.parent);
 	fd_close(&master->announce.lifeline);
 	fd_close(&master->upgrade.result.fd);
+	notify_close(&master->notify);
+	activation_close(&master->activation);
 	loop_close(master->loop);
 }
 
@@ -461,19 +508,50 @@ static void other_ended(void *owner, pid_t pid, int status)
  * status. */
 static int refuse(const char *why, int status)
 {
-	fprintf(stderr, "lastcall: error: %s\n", why);
+	fprintf(stderr, "%slastcall: error: %s\n",
+	    log_is_journal(STDERR_FILENO) ? log_priority(LOG_ERROR) : "", why);
 	return status;
+}
+
+/* Whether any listener has a socket that was passed. */
+static bool is_used(const struct master *master, int passed)
+{
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		if (master->listeners.all[i].passed == passed)
+			return true;
+	}
+	return false;
+}
+
+/* Closes what was passed and nobody asks for. Whoever passed it listens on, and is to be told. */
+static void close_unused(struct master *master)
+{
+	for (size_t i = 0; i < master->activation.count; i++) {
+		struct passed *passed = &master->activation.all[i];
+
+		if (passed->stored || is_used(master, (int)i))
+			continue;
+		log_write(&master->log, LOG_WARNING,
+		    "descriptor %d was passed as \"%s\", and nothing listens on fd:%s: closed",
+		    passed->number, passed->name, passed->name);
+		fd_close(&passed->fd);
+		passed->fault = "was closed at the start, for nothing listened on it";
+	}
 }
 
 /* Binds what the configuration says. Returns 0 or an exit status; the errors were written. */
 static int open_listeners(struct master *master)
 {
-	struct diagnostics diagnostics = {.out = stderr};
+	struct diagnostics diagnostics = {.out = stderr,
+	    .prefix = log_is_journal(STDERR_FILENO) ? log_priority(LOG_ERROR) : NULL};
 	int64_t now = clock_ms();
 
+	store_sort(&master->store, &master->activation, master->reload.config);
 	listeners_open(&master->listeners, master->reload.config, now, &diagnostics);
 	if (diagnostics_end(&diagnostics) > 0)
 		return STATUS_FAILED;
+	close_unused(master);
+	store_adopt(&master->store, master->reload.config);
 	/* The workers' group may connect, as far as umask lets it. */
 	for (size_t i = 0; master->privilege.change && i < master->listeners.count; i++)
 		listener_give(&master->listeners.all[i], master->privilege.gid);
@@ -499,10 +577,16 @@ static void connect_parts(struct master *master)
 	    .log = &master->log,
 	    .listeners = &master->listeners,
 	    .pool = &master->pool,
+	    .store = &master->store,
 	    .privilege = &master->privilege,
 	    .next_ttl = CLOCK_NEVER,
 	};
 	master->upgrade.loop = master->loop;
+	master->store = (struct store){
+	    .notify = &master->notify,
+	    .log = &master->log,
+	    .listeners = &master->listeners,
+	};
 	master->control = (struct control){
 	    .config = master->reload.config,
 	    .log = &master->log,
@@ -537,8 +621,8 @@ static int open_all(struct master *master, char *why, size_t size)
 	config->max_listeners = setup_listeners(config);
 	/* Before the pool: its bells alone can need more than the limit that we were started with.
 	 */
-	if (privilege_raise_descriptors(
-		&config->max_connections, setup_descriptors(config, workers), why, size) == -1)
+	if (privilege_raise_descriptors(&config->max_connections,
+		setup_descriptors(config, workers) + master->activation.count, why, size) == -1)
 		return STATUS_FAILED;
 	if (pool_open(&master->pool, workers) == -1) {
 		snprintf(why, size, "cannot prepare %zu workers: %s", workers, strerror(errno));
@@ -548,6 +632,7 @@ static int open_all(struct master *master, char *why, size_t size)
 		snprintf(why, size, "cannot listen: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
+	master->listeners.activation = &master->activation;
 	if (setup_services(config, why, size) == -1)
 		return STATUS_FAILED;
 	why[0] = '\0';
@@ -563,6 +648,9 @@ static void close_all(struct master *master)
 	pool_close(&master->pool);
 	pidfile_close(&master->pidfile);
 	loop_close(master->loop);
+	store_close(&master->store);
+	activation_close(&master->activation);
+	notify_close(&master->notify);
 	fd_close(&master->announce.ready_fd);
 	reopen_close(&master->reopen);
 	setup_log_close(&master->log);
@@ -597,6 +685,9 @@ static void init(struct master *master, struct config *config, const struct anno
 	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
 	    .log = {.fd = STDERR_FILENO, .level = LOG_NOTICE},
 	    .scoreboard = {.fd = -1},
+	    .activation = announce->activation != NULL ? *announce->activation
+						       : (struct activation){.all = NULL},
+	    .notify = announce->notify != NULL ? *announce->notify : (struct notify){.fd = -1},
 	    .reload =
 		{
 		    .load = source != NULL ? source->load : NULL,
@@ -608,6 +699,8 @@ static void init(struct master *master, struct config *config, const struct anno
 		    .pool = &master->pool,
 		    .ports = &master->ports,
 		    .control = &master->control,
+		    .notify = &master->notify,
+		    .store = &master->store,
 		    .next_log = {.fd = STDERR_FILENO},
 		},
 	    .upgrade =
@@ -623,6 +716,9 @@ static void init(struct master *master, struct config *config, const struct anno
 			    .ports = &master->ports,
 			    .control = &master->control,
 			    .pidfile = &master->pidfile,
+			    .activation = &master->activation,
+			    .notify = &master->notify,
+			    .store = &master->store,
 			},
 		    .log = &master->log,
 		    .result = {.fd = -1},
@@ -636,6 +732,7 @@ static void init(struct master *master, struct config *config, const struct anno
 		    .control = &master->control,
 		},
 	};
+	master->notify.log = &master->log;
 }
 
 /* Serves to the end, and says what the stop did. Returns the exit status. */

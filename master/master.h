@@ -21,7 +21,9 @@
 
 #include <stdbool.h>
 
+#include "activation.h"
 #include "config.h"
+#include "notify.h"
 
 struct diagnostics;
 struct inheritance;
@@ -31,6 +33,8 @@ struct announce {
 	bool lines; /* print the listeners and the ready line to standard output */
 	int ready_fd; /* the same lines go here, then it is closed; -1: none */
 	int parent; /* a pipe to the process that waits for us to be ready (-d); -1: none */
+	struct activation *activation; /* what we were started with; NULL: nothing. Taken over, */
+	struct notify *notify; /* and so is this: whom to tell; NULL: nobody */
 	int lifeline; /* a pipe whose end of file is a TERM: who holds it has ended; -1: none */
 };
 

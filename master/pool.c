@@ -206,7 +206,6 @@ static int describe(
 	message->fds_count = 1;
 	message->listen = (struct channel_listen){
 	    .kind = listener->kind,
-	    .ours = listener->ours,
 	    .in_place = place < 0,
 	    .service = place < 0 ? place_of_kind(service->kind) : (uint32_t)place,
 	    .block = number_of(pool->config, listener->block),
@@ -300,6 +299,18 @@ bool pool_drains(const struct pool *pool, const struct listener *listener, int64
 	return false;
 }
 
+bool pool_beats(const struct pool *pool, int64_t now)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		const struct worker_process *worker = &pool->workers[i];
+
+		if (worker->state != WORKER_VACANT && worker->state != WORKER_ABORTED &&
+		    !worker->stopped && now - worker->beat_at < WATCHDOG_LATE_MS)
+			return true;
+	}
+	return false;
+}
+
 void pool_ring(struct pool *pool)
 {
 	for (size_t i = 0; i < pool->capacity; i++) {
@@ -339,7 +350,6 @@ static size_t hand_over(
 		(*out)[count++] = (struct handover_listener){
 		    .fd = listener->fd,
 		    .index = listener->index,
-		    .ours = listener->ours,
 		    .kind = (int)listener->kind,
 		    .own = listener->service_is_ours,
 		    .service = plan->renews && listener->next_service != NULL

@@ -258,6 +258,9 @@ void pool_tell(struct pool *pool, const struct listener *listener);
  * them are stopped or have missed their heartbeats. */
 bool pool_drains(const struct pool *pool, const struct listener *listener, int64_t now);
 
+/* Whether the heart of any worker beats. */
+bool pool_beats(const struct pool *pool, int64_t now);
+
 /* The one setter of a worker's state. */
 void pool_set_state(struct worker_process *worker, enum worker_state state);
 

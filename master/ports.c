@@ -14,6 +14,7 @@
 #include "descriptor.h"
 #include "pool.h"
 #include "privilege.h"
+#include "store.h"
 #include "system.h"
 
 #define FINISH_LOOK_MS 20 /* between looks at connections that are finished */
@@ -292,6 +293,9 @@ void ports_close(struct ports *ports, struct listener *listener, enum close_reas
 		listener_set_state(ports->listeners, listener, LISTENER_CLOSING);
 		listener->why_closed = reason;
 		listener->nudge_at = now + NUDGE_MS;
+		/* What is in the store outlives a stop; what closes for good does not. */
+		if (reason != CLOSE_STOP)
+			store_forget(ports->store, listener);
 		closing_begin(&listener->closing, now, ports->config->settle);
 		listener_unlink(listener);
 		listener->next_closing = ports->closing;
@@ -369,6 +373,7 @@ int ports_cancel(struct ports *ports, struct listener *listener, int64_t now)
 		return -1;
 	list_remove(&ports->closing, listener);
 	listener->counted = false; /* the filter that counts went with the gate */
+	ports->store->due = true;
 	listener->grace_ends = CLOCK_NEVER;
 	listener_set_state(ports->listeners, listener, LISTENER_OPEN);
 	log_write(ports->log, LOG_INFO, "%s: not closed after all", listener->text);
@@ -510,7 +515,7 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 		    listener_has_none_under_way(ports->listeners, listener);
 		*next = clock_earlier(*next, closing_step(closing, &ports->census, now));
 	}
-	if (closing->state >= CLOSING_GATED && before < CLOSING_GATED)
+	if (closing->ours && closing->state >= CLOSING_GATED && before < CLOSING_GATED)
 		log_write(ports->log, LOG_INFO, "%s: gate: %s", listener->text,
 		    gate_way_name(closing->way));
 	if (closing->state == CLOSING_RELEASED) {
@@ -668,7 +673,7 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 		}
 		/* What it may have waiting is as much as this one says. */
 		if (next != NULL && listener->state == LISTENER_OPEN &&
-		    config->backlog != ports->config->backlog)
+		    config->backlog != ports->config->backlog && listener->passed < 0)
 			listen(listener->fd, (int)config->backlog);
 	}
 	ports->config = config;

@@ -31,6 +31,7 @@
 
 struct pool;
 struct privilege;
+struct store;
 
 /* What has become of a listener's connections. Numbers of workers: not to be trusted. */
 struct receipt {
@@ -122,6 +123,7 @@ struct ports {
 	struct log *log;
 	struct listeners *listeners;
 	struct pool *pool;
+	struct store *store;
 
 	const struct privilege
 	    *privilege; /* of the workers: whose the paths of Unix sockets become,

@@ -63,6 +63,7 @@ static void fail(struct reload *reload, bool wrong, const char *lines, const cha
 	}
 	log_lines(reload->log, lines);
 	log_write(reload->log, LOG_ERROR, "reload: %s; going on as before", why);
+	notify_reloaded(reload->notify, why);
 	control_reloaded(reload->control, reload->begun, &told);
 }
 
@@ -147,8 +148,9 @@ static int prepare(
 	    setup_log(&reload->next_log, next, why, size) == -1)
 		return -1;
 	*wrong = false;
-	if (privilege_raise_descriptors(
-		&next->max_connections, setup_descriptors(next, workers), why, size) == -1 ||
+	if (privilege_raise_descriptors(&next->max_connections,
+		setup_descriptors(next, workers) + reload->listeners->activation->count, why,
+		size) == -1 ||
 	    setup_services(next, why, size) == -1)
 		return -1;
 	snprintf(why, size, "it cannot listen on all addresses");
@@ -169,6 +171,7 @@ static void begin(struct reload *reload, int64_t now)
 	reload->begun = reload->asked;
 	reload->begun_at = now;
 	reload->not_before = 0;
+	notify_reloading(reload->notify);
 	if (d.out == NULL) {
 		fail(reload, false, "", strerror(errno));
 		return;
@@ -252,6 +255,7 @@ static void commit(struct reload *reload, int64_t now)
 	give_paths(reload);
 	pool_renew_commit(reload->pool, now);
 	control_adopt(reload->control);
+	store_adopt(reload->store, reload->config);
 	old->older = reload->older;
 	reload->older = old;
 	sweep(reload, now);
@@ -263,6 +267,7 @@ static void commit(struct reload *reload, int64_t now)
 	    reload->privilege->change ? " as " : "",
 	    reload->privilege->change ? reload->privilege->user : "", count.kept, count.opened,
 	    count.closed);
+	notify_reloaded(reload->notify, NULL);
 	/* Closed by hand while it was planned, and so not open as the file has it: once more. */
 	if (count.missed > 0)
 		reload_signalled(reload, now);

@@ -25,9 +25,11 @@
 #include "control.h"
 #include "diagnostics.h"
 #include "log.h"
+#include "notify.h"
 #include "pool.h"
 #include "ports.h"
 #include "privilege.h"
+#include "store.h"
 
 enum reload_state { RELOAD_IDLE, RELOAD_STARTING };
 
@@ -52,6 +54,8 @@ struct reload {
 	struct ports *ports;
 	struct control *control;
 	struct reload_rehearsal *rehearsal; /* NULL: it is none */
+	struct notify *notify;
+	struct store *store;
 
 	enum reload_state state;
 	unsigned asked, begun; /* numbers of reloads */

@@ -65,6 +65,7 @@ int setup_log(struct log *log, const struct config *config, char *why, size_t si
 	const char *path = config->error_log;
 
 	*log = (struct log){.fd = STDERR_FILENO, .level = (enum log_level)config->log_level};
+	log->journal = path == NULL && log_is_journal(STDERR_FILENO);
 	if (path == NULL)
 		return 0;
 	log->fd = log_open(path);

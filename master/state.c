@@ -197,6 +197,7 @@ void state_leave(struct carry_out *out, const struct parts *parts)
 		carry_put_bytes(out, "path", parts->pidfile->path, strlen(parts->pidfile->path));
 	carry_line(out, "reopen");
 	carry_put(out, reopen_fields, parts->reopen);
+	manager_leave(out, parts);
 	pool_leave(out, parts);
 	listeners_leave(out, parts);
 	control_leave(out, parts);
@@ -316,6 +317,9 @@ static const struct {
 } kinds[] = {
     {"master", master_resume_line},
     {"reopen", reopen_resume},
+    {"manager", manager_resume},
+    {"passed", passed_resume},
+    {"gone", gone_resume},
     {"pool", pool_resume},
     {"bell", bell_resume},
     {"worker", worker_resume},

@@ -11,16 +11,19 @@
 #include "config.h"
 #include "source.h"
 
+struct activation;
 struct carry_in;
 struct carry_out;
 struct control;
 struct listeners;
+struct notify;
 struct pidfile;
 struct pool;
 struct ports;
 struct reload;
 struct reopen;
 struct scoreboard;
+struct store;
 
 /* The parts of a master that an upgrade carries over. None is owned. */
 struct parts {
@@ -32,6 +35,9 @@ struct parts {
 	struct ports *ports;
 	struct control *control;
 	struct pidfile *pidfile;
+	struct activation *activation;
+	struct notify *notify;
+	struct store *store;
 	bool rehearses; /* in a rehearsal, which has a shared memory of its own */
 };
 

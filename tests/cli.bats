@@ -366,8 +366,8 @@ process_is_gone() {
 
 # ---- addresses that cannot be had ----
 
-@test "fd:NAME that nobody passed is a clear error, status 2, and nothing is left" {
-	says 2 'no socket named "web" was passed' run -l "unix:$work/first" echo -l fd:web echo -p "$work/pid"
+@test "fd:NAME that nobody passed is a clear error, status 1, and nothing is left" {
+	says 1 'cannot listen on fd:web: no socket of that name was passed' run -l "unix:$work/first" echo -l fd:web echo -p "$work/pid"
 	[ ! -e first ]
 	[ ! -e pid ]
 	nobody_runs

@@ -13,6 +13,7 @@ unit() {
 	[[ "$output" == *", 0 failed" ]]
 }
 
+@test "sockets that came with the start" { unit activation_test; }
 @test "addresses" { unit address_test; }
 @test "what an upgrade carries over" { unit carry_test; }
 @test "clients of control" { unit client_test; }
@@ -23,6 +24,7 @@ unit() {
 @test "dates" { unit date_test; }
 @test "diagnostics" { unit diagnostics_test; }
 @test "networks and ranges of ports" { unit network_test; }
+@test "messages to a service manager" { unit notify_test; }
 @test "paths" { unit path_test; }
 @test "policies of control endpoints" { unit policy_test; }
 @test "headers of the PROXY protocol" { unit proxy_header_test; }

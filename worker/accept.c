@@ -515,6 +515,15 @@ static void acceptor_ready(struct watch *watch, unsigned events)
 
 /* ---- what the worker calls ---- */
 
+/* Of an orphan: nobody else closes it. */
+static void begin_closing(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+
+	closing_heed(&acceptor->closing);
+	closing_begin(&acceptor->closing, worker->now, worker->config->settle);
+}
+
 void acceptors_add(struct worker *worker, const struct handover_listener *listener)
 {
 	const struct scoreboard *scoreboard = worker->from->scoreboard;
@@ -550,13 +559,12 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 	if (service_of(listener->service->kind)->most != NULL)
 		acceptor->most =
 		    service_of(listener->service->kind)->most(listener->service->options);
-	closing_init(&acceptor->closing, fd, (enum listener_kind)listener->kind, listener->ours,
-	    acceptor->word);
+	closing_init(&acceptor->closing, fd, (enum listener_kind)listener->kind, acceptor->word);
 	worker->acceptors = acceptor;
 	worker->acceptors_by_index[listener->index] = acceptor;
 	worker->acceptors_open++;
 	if (worker->phase == PHASE_ORPHANED)
-		closing_begin(&acceptor->closing, worker->now, worker->config->settle);
+		begin_closing(acceptor);
 	put_back(acceptor);
 }
 
@@ -713,7 +721,7 @@ void acceptors_begin_closing(struct worker *worker)
 {
 	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
 		if (at->state != ACCEPTOR_RELEASED)
-			closing_begin(&at->closing, worker->now, worker->config->settle);
+			begin_closing(at);
 	}
 }
 

@@ -85,7 +85,6 @@ void listening_begin(struct worker *worker, const struct channel_message *messag
 	struct handover_listener listener = {
 	    .fd = message->fds_count > 0 ? message->fds[0] : -1,
 	    .index = message->index,
-	    .ours = message->listen.ours,
 	    .kind = (int)message->listen.kind,
 	    .own = message->listen.in_place,
 	};

@@ -61,7 +61,8 @@ static bool listening_open(struct listening *l, bool dual, bool by_v6, bool ours
 		    .sin_port = port,
 		    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	l->length = by_v6 ? sizeof l->at.in6 : sizeof l->at.in;
-	closing_init(&l->closing, l->fd, LISTENER_TCP, ours, &l->word);
+	closing_init(&l->closing, l->fd, LISTENER_TCP, &l->word);
+	closing_share(&l->closing, !ours);
 	l->closing.filter = -1;
 	return true;
 }
@@ -170,7 +171,7 @@ static void test_unix(void)
 
 	CHECK(bind(fd, (struct sockaddr *)&at, sizeof(sa_family_t)) == 0 && listen(fd, 1) == 0,
 	    "%s", strerror(errno));
-	closing_init(&closing, fd, LISTENER_UNIX, true, &word);
+	closing_init(&closing, fd, LISTENER_UNIX, &word);
 	closing_begin(&closing, 1000, 5000);
 	CHECK(closing_cancel(&closing, 1) == 0, "before the gate it can be");
 	closing_begin(&closing, 1000, 5000);
