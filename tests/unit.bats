@@ -14,6 +14,7 @@ unit() {
 }
 
 @test "addresses" { unit address_test; }
+@test "bodies of requests" { unit body_test; }
 @test "clients of control" { unit client_test; }
 @test "configuration" { unit config_test; }
 @test "lines of the control protocol" { unit control_line_test; }
