@@ -24,17 +24,6 @@ talk() {
 	how=$(cat "$work/how")
 }
 
-# ends KEY=N…: how the conversation, or the last run of talk -q, ended.
-ends() {
-	local wanted
-	for wanted; do
-		if ! grep -qx "$wanted" <<<"$how"; then
-			echo "wanted $wanted:" "$how"
-			return 1
-		fi
-	done
-}
-
 # refused STATUS TEXT: this request is answered so, and the connection ends in order, although more was sent with it.
 refused() {
 	talk "send:$2GET / HTTP/1.1$crlf$host$crlf" read

@@ -409,7 +409,7 @@ static void answer_request(struct connection *c)
 	}
 	status =
 	    path_resolve(head_bytes(c) + r->path.at, r->path.length, path, sizeof path, &folder);
-	if (status == 400) {
+	if (status == 400 || status == 414) {
 		refuse_request(c, status);
 		return;
 	}
