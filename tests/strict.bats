@@ -149,6 +149,19 @@ times() {
 	took 950 10000
 }
 
+@test "clients that send chunks without end hold nobody up" {
+	start_conf 'service site http { root site; max-body 1g; }
+		workers 1;
+		listen 127.0.0.1:0 -> site;'
+	"$talk" -q -c 4 -t 20000 "$address" "send:$chunked" "flood:3000:1${crlf}x$crlf" >/dev/null 2>&1 3>&- &
+	background+=($!)
+	curl -sS -o /dev/null -w '%{time_total}\n' "http://$address/1k.txt?[1-50]" >"$work/seconds"
+	[ "$(awk '$1 < 1' "$work/seconds" | wc -l)" -eq 50 ]
+	kill -0 "${background[-1]}"
+	kill "${background[-1]}"
+	same_workers
+}
+
 @test "a stop waits for a body that is on its way, and answers" {
 	start_strict ''
 	exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"

@@ -42,6 +42,7 @@
 #define STEPS_MAX                                                                                  \
 	256 /* of one connection in one go, after which it reads no more before the others had     \
 	       theirs */
+#define BODY_STEPS 16 /* what a buffer of a body counts for: to read it takes longer */
 
 /* What the output buffer must have room for before a request is answered: a page, or the head of a
  * file with all of it. */
@@ -688,6 +689,7 @@ static void http_ready(struct connection *c, unsigned events)
 			break;
 		case STEP_BODY:
 			on = step_body(c, &drained);
+			steps += BODY_STEPS - 1;
 			break;
 		case STEP_ANSWER:
 			on = step_answer(c, &turn);
