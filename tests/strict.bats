@@ -165,11 +165,11 @@ times() {
 @test "a stop waits for a body that is on its way, and answers" {
 	start_strict ''
 	exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"
-	printf "${chunked}5${crlf}hel" >&6
+	printf '%b' "${chunked}5${crlf}hel" >&6
 	wait_until connection_is_known
 	kill -TERM "$server"
 	wait_until grep -q 'last call' "$log"
-	printf "lo${crlf}0$crlf$crlf" >&6
+	printf '%b' "lo${crlf}0$crlf$crlf" >&6
 	said=$(timeout 20 cat <&6 | tr -d '\r')
 	exec 6>&-
 	[[ "$said" == "HTTP/1.1 405 "*$'\n'"Connection: close"$'\n'* ]]
@@ -194,6 +194,32 @@ connection_is_known() {
 		[ "$(sed -n 's/^status_4..=//p' <<<"$how")" -eq 20 ]
 	done
 	same_workers
+}
+
+@test "a client that goes on sending for seconds reads the refusal too, but not for ever" {
+	start_site
+	"$talk" -q -t 30000 "$address" deaf "send:$(post 99999999)" "drip:100:$(times 250 x)" >"$work/endless" 2>&1 3>&- &
+	background+=($!)
+	how=$("$talk" -q -c 5 -t 30000 "$address" deaf "send:$(post 99999999)" "drip:100:$(times 45 x)" read)
+	ends eof=5 reset=0 status_413=5
+	took 4400 30000
+	# One that never stops is closed all the same.
+	wait "${background[-1]}"
+	how=$(cat "$work/endless")
+	ends reset=1
+	took 9000 20000
+}
+
+@test "a stop does not wait for one who was refused and goes on sending" {
+	start_site
+	"$talk" -q -t 30000 "$address" deaf "send:$(post 99999999)" "drip:100:$(times 250 x)" >/dev/null 2>&1 3>&- &
+	background+=($!)
+	wait_until connection_is_known
+	begun=$SECONDS
+	stop_server
+	[ $((SECONDS - begun)) -le 7 ]
+	[ "$ended" -eq 0 ]
+	[ "$(receipt_number cut)" -eq 0 ]
 }
 
 @test "bodies of 16 MiB, of one piece and of millions, are read in bounded memory" {

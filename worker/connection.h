@@ -60,6 +60,7 @@ struct connection {
 	bool answered; /* it got a whole answer at least once */
 	bool late; /* accepted after its listener was flagged: that one's receipt counts it */
 	bool last_call; /* and the server was being stopped: so does the stop's */
+	int64_t linger_until; /* LINGER: the end of it, whatever still comes */
 	struct buffer *in, *out; /* NULL while empty */
 	union address_socket *peer; /* in the worker's table */
 	_Alignas(
