@@ -81,7 +81,7 @@ static int hex_value(char byte)
 
 /* ---- the size of a chunk, and its extensions ---- */
 
-/* The size is read whole before it is judged, so that one that is no number is 400 and not 413. */
+/* The size is read whole before it is judged, so that what is no number is 400 and not 413. */
 static bool end_size(struct body *body)
 {
 	if (body->left > INT64_MAX)
@@ -110,7 +110,7 @@ static bool read_digit(struct body *body, char byte)
 	if (digit < 0 && body->digits == 0)
 		return refuse(body, 400);
 	if (digit < 0)
-		return end_size(body) && read_end_of_part(body, byte);
+		return read_end_of_part(body, byte) && end_size(body);
 	if (body->digits == BODY_DIGITS_MAX)
 		return refuse(body, 400);
 	body->digits++;
