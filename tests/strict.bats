@@ -100,6 +100,19 @@ times() {
 	[[ "$output" != *"table:7:"* ]]
 }
 
+@test "requests with faults at random places get the same answers whole and in pieces" {
+	start_site
+	"$tools/pieces" -n $((500 * LASTCALL_ROUNDS)) "$address" >counts || {
+		cat counts
+		return 1
+	}
+	# It has seen good ones and refusals of each kind.
+	for status in 200 204 400 404 405 414 431; do
+		grep -q "^status_$status=" counts
+	done
+	same_workers
+}
+
 # ---- bodies that come slowly ----
 
 @test "a body that comes at min-body-rate is read for longer than header-timeout" {
