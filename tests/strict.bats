@@ -80,20 +80,20 @@ times() {
 @test "a driver that is told wrong answers says so" {
 	start_site
 	cat >table <<-'END'
-		text before GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		text probe GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n
+		text before OPTIONS * HTTP/1.0\r\nConnection: keep-alive\r\n\r\n
+		text probe OPTIONS * HTTP/1.0\r\n\r\n
 		text kept Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n
 		text closed Connection: close\r\n
-		answer probe HTTP/1.1 200 OK\r\nServer: lastcall\r\nDate: {date}\r\n{line}\r\n{line}\r\n{line}\r\n{connection}\r\nhello, and welcome\n
-		answer other HTTP/1.1 200 OK\r\nServer: lastcall\r\nDate: {date}\r\n{line}\r\n{line}\r\n{line}\r\n{connection}\r\nhello, and welcomes
-		keep probe GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		close probe GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		keep probe GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n
-		keep other GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		keep probe,probe GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		keep - GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		half - GET / HTTP/1.1\r\nHost: x\r\n\r\n
-		keep head:probe GET / HTTP/1.1\r\nHost: x\r\n\r\n
+		answer probe HTTP/1.1 204 No Content\r\nServer: lastcall\r\nDate: {date}\r\nAllow: {line}\r\n{connection}\r\n
+		answer other HTTP/1.1 204 No Content\r\nServer: lastcall\r\nDate: {date}\r\nAllow: {line}\r\n{connection}\r\n.
+		keep probe {before}
+		close probe {before}
+		keep probe {probe}
+		keep other {before}
+		keep probe,probe {before}
+		keep - {before}
+		half - {before}
+		close - {before}
 	END
 	run -1 "$tools/exchange" "$address" table
 	[ "${lines[-1]}" = "8 rows, 7 failed" ]

@@ -76,8 +76,8 @@ struct http {
 	bool
 	    timed; /* the deadline that is set is that of the head or the body that is being read */
 	struct body body; /* BODY: where its reader stands */
-	int64_t began; /* BODY: when it was first waited for, in ms of the worker's clock */
-	uint64_t received; /* BODY: bytes since then, framing and all */
+	int64_t body_began; /* BODY: when it was first waited for, in ms of the worker's clock */
+	uint64_t body_received; /* BODY: bytes since then, framing and all */
 	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	off_t at;
 	uint64_t left, size;
@@ -475,11 +475,11 @@ static int64_t time_to_send(struct connection *c)
 	if (http->step != STEP_BODY)
 		return options->header_timeout;
 	if (!http->timed) {
-		http->began = now;
-		http->received = 0;
+		http->body_began = now;
+		http->body_received = 0;
 	}
-	due = http->began + options->header_timeout +
-	    (int64_t)(http->received * 1000 / (uint64_t)options->min_body_rate);
+	due = http->body_began + options->header_timeout +
+	    (int64_t)(http->body_received * 1000 / (uint64_t)options->min_body_rate);
 	return due - now < options->header_timeout ? due - now : options->header_timeout;
 }
 
@@ -590,7 +590,7 @@ static bool step_body(struct connection *c, bool *drained)
 	enum body_result result = body_read(&http->body, bytes, here, &used);
 
 	if (result == BODY_MORE) {
-		http->received += here;
+		http->body_received += here;
 		c->in->end = head_end;
 		return flush(c) && read_more(c, drained, true);
 	}
