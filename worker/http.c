@@ -400,11 +400,12 @@ static void answer_request(struct connection *c)
 		answer_with_status(c, 501);
 		return;
 	}
-	if (r->method == METHOD_OPTIONS && r->path.length == 0) {
+	if (r->method == METHOD_OPTIONS) {
+		/* What may be asked is the same of the server, of every file, and of none. */
 		answer_with_status(c, 204);
 		return;
 	}
-	if (r->method != METHOD_GET && r->method != METHOD_HEAD && r->method != METHOD_OPTIONS) {
+	if (r->method != METHOD_GET && r->method != METHOD_HEAD) {
 		answer_with_status(c, 405);
 		return;
 	}
@@ -412,11 +413,6 @@ static void answer_request(struct connection *c)
 	    path_resolve(head_bytes(c) + r->path.at, r->path.length, path, sizeof path, &folder);
 	if (status == 400 || status == 414) {
 		refuse_request(c, status);
-		return;
-	}
-	/* What may be asked is the same of every file, and of none. */
-	if (r->method == METHOD_OPTIONS) {
-		answer_with_status(c, 204);
 		return;
 	}
 	if (status == 0)
