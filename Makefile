@@ -95,6 +95,9 @@ fuzz:
 	scripts/setup fuzz
 	scripts/fuzz
 
+conformance: lastcall
+	scripts/conformance $(H1SPEC)
+
 install: $(BUILD)/lastcall
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/lastcall/public \
@@ -115,6 +118,6 @@ clean:
 	rm -rf build lastcall
 
 FORCE:
-.PHONY: all tools run check soak lint bench fuzz install clean FORCE
+.PHONY: all tools run check soak lint bench fuzz conformance install clean FORCE
 
 -include $(OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCHES:=.d)

@@ -234,3 +234,37 @@ port_is_free() {
 nobody_listens() {
 	[ -z "$(ss -Hltn "sport = :$1")" ]
 }
+
+# ends KEY=N…: so ended the conversation, or the last run of talk -q, whose counters are in $how.
+ends() {
+	local wanted
+	for wanted; do
+		if ! grep -qx "$wanted" <<<"$how"; then
+			echo "wanted $wanted:" "$how"
+			return 1
+		fi
+	done
+}
+
+# One of these counters.
+number() {
+	sed -n "s/^$1=//p" <<<"$how"
+}
+
+# took FROM TO: every connection took from so many to so many milliseconds. The lower bound is the promise; the upper one
+# leaves room for a busy machine.
+took() {
+	if [ "$(number ms_min)" -lt "$1" ] || [ "$(number ms_max)" -gt "$2" ]; then
+		echo "wanted $1 to $2 ms:" "$how"
+		return 1
+	fi
+}
+
+# Memory of the workers, in KiB, without what they share with the master.
+workers_memory() {
+	local pid sum=0
+	for pid in $(workers); do
+		sum=$((sum + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")))
+	done
+	echo $sum
+}

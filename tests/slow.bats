@@ -24,39 +24,6 @@ start_slow() {
 		listen 127.0.0.1:0 -> site;"
 }
 
-# ends KEY=N…: how the last run of talk -q ended, which is in $how.
-ends() {
-	local wanted
-	for wanted; do
-		if ! grep -qx "$wanted" <<<"$how"; then
-			echo "wanted $wanted:" "$how"
-			return 1
-		fi
-	done
-}
-
-number() {
-	sed -n "s/^$1=//p" <<<"$how"
-}
-
-# took FROM TO: every connection took from so many to so many milliseconds. The lower bound is the promise; the upper one
-# leaves room for a busy machine.
-took() {
-	if [ "$(number ms_min)" -lt "$1" ] || [ "$(number ms_max)" -gt "$2" ]; then
-		echo "wanted $1 to $2 ms:" "$how"
-		return 1
-	fi
-}
-
-# Memory of the workers, in KiB, without what they share with the master.
-workers_memory() {
-	local pid sum=0
-	for pid in $(workers); do
-		sum=$((sum + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")))
-	done
-	echo $sum
-}
-
 # How many connections the server has established.
 connections_are() {
 	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]

@@ -12,6 +12,7 @@ static const struct {
 	const char *reason;
 } reasons[] = {
     {200, "OK"},
+    {204, "No Content"},
     {301, "Moved Permanently"},
     {304, "Not Modified"},
     {400, "Bad Request"},
@@ -148,8 +149,15 @@ static size_t add_page(struct buffer *out, const struct answer_manner *manner, i
 
 size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status)
 {
-	static const char allow[] = "Allow: GET, HEAD\r\n", retry[] = "Retry-After: 1\r\n";
+	static const char allow[] = "Allow: GET, HEAD, OPTIONS\r\n", retry[] = "Retry-After: 1\r\n";
 
+	if (status == 204) {
+		ADD(out, "HTTP/1.1 204 No Content\r\n");
+		add_common(out);
+		ADD(out, allow);
+		add_end(out, manner);
+		return 0;
+	}
 	if (status == 405)
 		return add_page(out, manner, status, allow, sizeof allow - 1);
 	if (status == 503)

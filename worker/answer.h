@@ -37,7 +37,10 @@ void answer_file(struct buffer *out, const struct answer_manner *manner, const c
 /* 304 for a file of that date. */
 void answer_not_modified(struct buffer *out, const struct answer_manner *manner, time_t modified);
 
-/* A status with a small page of its own. Returns the length of the page's body, 0 for HEAD. */
+/*
+ * A status with a small page of its own; 204, the answer to OPTIONS, with none, and the methods
+ * that there are. Returns the length of the page's body, 0 for HEAD.
+ */
 size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status);
 
 /* What a load balancer asks for: 200 with "ok", or 503 with "stopping"; never to be cached. */

@@ -15,7 +15,8 @@
 #include "service.h"
 #include "worker.h"
 
-#define LINGER_MS 2000
+#define LINGER_MS 2000 /* for a client that sends nothing more, and while the worker drains */
+#define LINGER_MAX_MS 10000 /* for one that goes on sending */
 #define LINGER_READS 16
 
 static void *reserve(size_t size)
@@ -42,6 +43,16 @@ void connection_set_state(struct connection *c, enum connection_state state)
 	c->state = state;
 }
 
+/* Whoever still sends has perhaps not looked yet for the answer, and gets more time, up to a limit.
+ */
+static void linger_on(struct connection *c)
+{
+	int64_t left = c->linger_until - c->worker->now;
+
+	if (!connection_draining(c))
+		connection_deadline(c, left < LINGER_MS ? left : LINGER_MS);
+}
+
 static void linger_ready(struct connection *c)
 {
 	char bytes[8192];
@@ -54,8 +65,9 @@ static void linger_ready(struct connection *c)
 		got = recv(c->watch.fd, bytes, sizeof bytes, MSG_DONTWAIT);
 	} while ((got == (ssize_t)sizeof bytes || (got == -1 && errno == EINTR)) && --reads > 0);
 	if (got > 0 || (got == -1 && (errno == EAGAIN || errno == EINTR)))
-		return;
-	connection_close(c, OUTCOME_ANSWERED);
+		linger_on(c);
+	else
+		connection_close(c, OUTCOME_ANSWERED);
 }
 
 static void ready(struct watch *watch, unsigned events)
@@ -194,6 +206,7 @@ void connection_finish(struct connection *c, bool clean)
 	if (c->service->close != NULL)
 		c->service->close(c);
 	connection_set_state(c, CONNECTION_LINGER);
+	c->linger_until = c->worker->now + LINGER_MAX_MS;
 	connection_deadline(c, LINGER_MS);
 	connection_want(c, LOOP_READ);
 }

@@ -46,7 +46,7 @@ enum outcome {
 	OUTCOME_CUT, /* we cut it: grace, QUIT */
 };
 
-#define CONNECTION_PRIVATE 256
+#define CONNECTION_PRIVATE 320
 
 struct connection {
 	struct watch watch;
@@ -61,6 +61,7 @@ struct connection {
 	bool late; /* accepted after its listener was flagged: that one's receipt counts it */
 	bool shared; /* another process has a copy: closing ours would not end it */
 	bool last_call; /* and the server was being stopped: so does the stop's */
+	int64_t linger_until; /* LINGER: the end of it, whatever still comes */
 	struct buffer *in, *out; /* NULL while empty */
 	union address_socket *peer; /* in the worker's table */
 	_Alignas(

@@ -5,8 +5,10 @@
  *   HEAD ──whole head──► BODY ──body read away──► ANSWER ──sent──► HEAD, or the end
  *
  *   HEAD    waits for a request. Answers to pipelined requests gather in the output buffer and are
- * sent before waiting. BODY    reads away a request's body, of which there is a limit. ANSWER sends
- * a file that does not fit into the buffer. The head stays in the input buffer for the access log.
+ *           sent before waiting.
+ *   BODY    reads away a request's body, of which there is a limit.
+ *   ANSWER  sends a file that does not fit into the buffer. The head stays in the input buffer for
+ *           the access log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,7 @@
 
 #include "access.h"
 #include "answer.h"
+#include "body.h"
 #include "date.h"
 #include "descriptor.h"
 #include "file.h"
@@ -38,6 +41,7 @@
 #define STEPS_MAX                                                                                  \
 	256 /* of one connection in one go, after which it reads no more before the others had     \
 	       theirs */
+#define BODY_STEPS 16 /* what a buffer of a body counts for: to read it takes longer */
 
 /* What the output buffer must have room for before a request is answered: a page, or the head of a
  * file with all of it. */
@@ -52,6 +56,7 @@ struct http_options {
 	char *health; /* a path of no file, or NULL */
 	int64_t keepalive, header_timeout, send_timeout; /* ms */
 	int64_t max_body, max_header; /* bytes */
+	int64_t min_body_rate; /* bytes a second */
 	char *access_log_path;
 	int64_t access_log_format;
 	/* What prepare() and start() open. */
@@ -70,7 +75,9 @@ struct http {
 	bool last; /* the connection ends after this answer */
 	bool
 	    timed; /* the deadline that is set is that of the head or the body that is being read */
-	uint64_t body_left; /* BODY: bytes to read away */
+	struct body body; /* BODY: where its reader stands */
+	int64_t body_began; /* BODY: when it was first waited for, in ms of the worker's clock */
+	uint64_t body_received; /* BODY: bytes since then, framing and all */
 	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	off_t at;
 	uint64_t left, size;
@@ -118,6 +125,12 @@ static const struct directive http_directives[] = {
 	.min = 256,
 	.max = HEADER_MAX,
 	.initial = "8k"},
+    {.name = "min-body-rate",
+	.type = DIRECTIVE_SIZE,
+	AT(min_body_rate),
+	.min = 1,
+	.max = INT64_C(1) << 30,
+	.initial = "1k"},
     {.name = "access-log", .type = DIRECTIVE_PATH, AT(access_log_path)},
     {.name = "access-log-format",
 	.type = DIRECTIVE_CHOICE,
@@ -335,10 +348,7 @@ static struct answer_manner manner_of(struct connection *c)
 	const struct request *r = &http->request;
 	bool more = c->in != NULL && buffer_length(c->in) > r->head_length;
 
-	/* A body may still come of a client that asked whether to send it, and need not wait to be
-	 * told. */
-	if (!r->keep_alive || r->chunked || options_of(c)->keepalive == 0 ||
-	    (connection_draining(c) && !more))
+	if (!r->keep_alive || options_of(c)->keepalive == 0 || (connection_draining(c) && !more))
 		http->last = true;
 	return (struct answer_manner){
 	    .promise = http->last ? NULL : options_of(c)->promise,
@@ -443,6 +453,11 @@ static void answer_request(struct connection *c)
 		answer_with_status(c, 501);
 		return;
 	}
+	if (r->method == METHOD_OPTIONS) {
+		/* What may be asked is the same of the server, of every file, and of none. */
+		answer_with_status(c, 204);
+		return;
+	}
 	if (r->method != METHOD_GET && r->method != METHOD_HEAD) {
 		answer_with_status(c, 405);
 		return;
@@ -453,6 +468,10 @@ static void answer_request(struct connection *c)
 	}
 	status =
 	    path_resolve(head_bytes(c) + r->path.at, r->path.length, path, sizeof path, &folder);
+	if (status == 400 || status == 414) {
+		refuse_request(c, status);
+		return;
+	}
 	if (status == 0)
 		status =
 		    file_find(&options->root, path, folder, options->index, c->worker->now, &file);
@@ -495,15 +514,37 @@ static bool flush(struct connection *c)
 	return false;
 }
 
+/*
+ * How long a client may still take for what it has begun. A head has header-timeout in all. A body
+ * may be large: it has as long until its next bytes come, and on the average of all of it, after
+ * that much time for a start, must come at min-body-rate.
+ */
+static int64_t time_to_send(struct connection *c)
+{
+	struct http *http = http_of(c);
+	const struct http_options *options = options_of(c);
+	int64_t now = c->worker->now, due;
+
+	if (http->step != STEP_BODY)
+		return options->header_timeout;
+	if (!http->timed) {
+		http->body_began = now;
+		http->body_received = 0;
+	}
+	due = http->body_began + options->header_timeout +
+	    (int64_t)(http->body_received * 1000 / (uint64_t)options->min_body_rate);
+	return due - now < options->header_timeout ? due - now : options->header_timeout;
+}
+
 /* Nothing more can be done before the client sends: says so to the loop. */
 static void wait_for_bytes(struct connection *c, bool begun)
 {
 	connection_rest(c);
 	if (begun) {
-		/* The deadline is for the whole head or body, so it is set when it begins and not
-		 * again. */
-		if (!http_of(c)->timed)
-			connection_deadline(c, options_of(c)->header_timeout);
+		/* The deadline is for the whole head, so it is set when that begins and not again.
+		 */
+		if (!http_of(c)->timed || http_of(c)->step == STEP_BODY)
+			connection_deadline(c, time_to_send(c));
 		http_of(c)->timed = true;
 		if (c->answered)
 			connection_set_state(c, CONNECTION_BUSY);
@@ -535,12 +576,18 @@ static void begin_answer(struct connection *c)
 
 	if (r->content_length > (uint64_t)options_of(c)->max_body) {
 		refuse_request(c, 413);
-	} else if (r->content_length > 0) {
-		/* A client that waits to be told to go on is told the answer instead, and then that
-		 * it was the last. */
-		if (r->expects_continue)
-			http->request.keep_alive = false;
-		http->body_left = r->expects_continue ? 0 : r->content_length;
+	} else if (r->expects_continue && (r->chunked || r->content_length > 0)) {
+		/*
+		 * A client that waits to be told to go on is told the answer instead. Its body may
+		 * come all the same, for it need not wait, so this is the last one.
+		 */
+		http->request.keep_alive = false;
+		answer_request(c);
+	} else if (r->chunked || r->content_length > 0) {
+		if (r->chunked)
+			body_init_chunked(&http->body, (uint64_t)options_of(c)->max_body);
+		else
+			body_init_length(&http->body, r->content_length);
 		http->step = STEP_BODY;
 		http->timed = false; /* the body has a deadline of its own */
 	} else {
@@ -570,12 +617,13 @@ static bool step_head(struct connection *c, bool *drained)
 		return flush(c) && read_more(c, drained, false);
 	if (!make_room(c))
 		return false;
-	result = request_parse(&http->request, head_bytes(c), length);
+	/* No further than the limit, so that it does not matter in which pieces a head comes. */
+	result = request_parse(&http->request, head_bytes(c), length < most ? length : most);
 	if (result == REQUEST_MORE && length < most)
 		return flush(c) && read_more(c, drained, true);
 	if (result == REQUEST_BAD)
 		refuse_request(c, http->request.status);
-	else if (result == REQUEST_MORE || http->request.head_length > most)
+	else if (result == REQUEST_MORE)
 		refuse_request(c, http->request.in_line ? 414 : 431);
 	else
 		begin_answer(c);
@@ -590,21 +638,25 @@ static bool step_body(struct connection *c, bool *drained)
 {
 	struct http *http = http_of(c);
 	uint32_t head_end = c->in->begin + http->request.head_length;
-	uint64_t here = c->in->end - head_end;
+	char *bytes = c->in->bytes + head_end;
+	size_t here = c->in->end - head_end, used;
+	enum body_result result = body_read(&http->body, bytes, here, &used);
 
-	if (here >= http->body_left) {
-		memmove(c->in->bytes + head_end, c->in->bytes + head_end + http->body_left,
-		    here - http->body_left);
-		c->in->end -= (uint32_t)http->body_left;
-		http->body_left = 0;
-		if (!make_room(c))
-			return false;
-		answer_request(c);
-		return true;
+	if (result == BODY_MORE) {
+		http->body_received += here;
+		c->in->end = head_end;
+		return flush(c) && read_more(c, drained, true);
 	}
-	http->body_left -= here;
-	c->in->end = head_end;
-	return flush(c) && read_more(c, drained, true);
+	memmove(bytes, bytes + used, here - used);
+	c->in->end -= (uint32_t)used;
+	/* Whoever comes again, when there is room, finds the reader where it ended. */
+	if (!make_room(c))
+		return false;
+	if (result == BODY_BAD)
+		refuse_request(c, http->body.status);
+	else
+		answer_request(c);
+	return true;
 }
 
 /*
@@ -690,6 +742,7 @@ static void http_ready(struct connection *c, unsigned events)
 			break;
 		case STEP_BODY:
 			on = step_body(c, &drained);
+			steps += BODY_STEPS - 1;
 			break;
 		case STEP_ANSWER:
 			on = step_answer(c, &turn);

@@ -15,6 +15,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "octet.h"
+
 enum state {
 	AT_START,
 	AT_START_LF,
@@ -42,40 +44,6 @@ enum seen {
 
 /* Empty lines that a client may send before the request line (RFC 9112, 2.2); two bytes each. */
 #define EMPTY_LINES_MAX 2
-
-enum byte_class {
-	TOKEN_BYTE = 1, /* tchar of RFC 9110, 5.6.2 */
-	TARGET_BYTE = 2, /* 0x21 to 0x7e, but '#' */
-	VALUE_BYTE = 4, /* everything but control characters, so HT is not one */
-	HOST_BYTE = 8, /* of a reg-name of RFC 3986, 3.2.2, with '%' */
-};
-
-/* The byte_classes of each byte, sixteen to a row; request_test derives them anew. */
-/* clang-format off */
-static const uint8_t classes[256] = {
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	4, 15, 6, 5, 15, 15, 15, 15, 14, 14, 15, 15, 14, 15, 15, 6,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 6, 14, 6, 14, 6, 6,
-	6, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 6, 6, 6, 7, 15,
-	7, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 6, 7, 6, 15, 0,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-	4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-};
-/* clang-format on */
-
-static bool is(char byte, enum byte_class class)
-{
-	return classes[(unsigned char)byte] & class;
-}
 
 static bool is_digit(char byte)
 {
@@ -158,7 +126,7 @@ static size_t literal_length(const char *text, size_t length)
 static size_t name_length(const char *text, size_t length)
 {
 	size_t at = 0;
-	while (at < length && is(text[at], HOST_BYTE)) {
+	while (at < length && octet_is(text[at], HOST_BYTE)) {
 		if (text[at] == '%') {
 			if (length - at < 3 || !is_hex(text[at + 1]) || !is_hex(text[at + 2]))
 				return 0;
@@ -305,10 +273,10 @@ static enum request_method find_method(const char *text, uint32_t length)
  * that comes in pieces is refused with the status it would get whole.
  */
 static bool skip_in_line(
-    struct request *request, const char *bytes, uint32_t length, enum byte_class class)
+    struct request *request, const char *bytes, uint32_t length, enum octet_class class)
 {
 	uint32_t at = request->position;
-	while (at < length && is(bytes[at], class))
+	while (at < length && octet_is(bytes[at], class))
 		at++;
 	request->position = at;
 	if (at - request->line.at > REQUEST_LINE_MAX)
@@ -409,13 +377,13 @@ static uint16_t read_connection(struct request *request, const char *bytes, stru
 
 	while (at < end) {
 		const char *word = at;
-		while (at < end && is(*at, TOKEN_BYTE))
+		while (at < end && octet_is(*at, TOKEN_BYTE))
 			at++;
 		if (SAME_WORD(word, (size_t)(at - word), "close"))
 			request->seen |= SEEN_CLOSE;
 		else if (SAME_WORD(word, (size_t)(at - word), "keep-alive"))
 			request->seen |= SEEN_KEEP_ALIVE;
-		while (at < end && !is(*at, TOKEN_BYTE))
+		while (at < end && !octet_is(*at, TOKEN_BYTE))
 			at++;
 	}
 	return 0;
@@ -453,7 +421,7 @@ static uint16_t read_coding(struct request *request, const char *bytes, struct s
 		return 400;
 	for (;;) {
 		const char *word = at;
-		while (at < end && is(*at, TOKEN_BYTE))
+		while (at < end && octet_is(*at, TOKEN_BYTE))
 			at++;
 		if (at == word)
 			return 400;
@@ -473,10 +441,20 @@ static uint16_t read_coding(struct request *request, const char *bytes, struct s
 	}
 }
 
+/* Other expectations than this one may be ignored (RFC 9110, 10.1.1). */
 static uint16_t read_expect(struct request *request, const char *bytes, struct slice value)
 {
-	if (SAME_WORD(bytes + value.at, value.length, "100-continue"))
-		request->expects_continue = request->minor > 0;
+	const char *at = bytes + value.at, *end = at + value.length;
+
+	while (at < end) {
+		const char *word = at;
+		while (at < end && octet_is(*at, TOKEN_BYTE))
+			at++;
+		if (SAME_WORD(word, (size_t)(at - word), "100-continue"))
+			request->expects_continue = request->minor > 0;
+		while (at < end && !octet_is(*at, TOKEN_BYTE))
+			at++;
+	}
 	return 0;
 }
 
@@ -546,7 +524,7 @@ static uint16_t read_field(struct request *request, const char *bytes, struct sl
 static bool read_name(struct request *request, const char *bytes, uint32_t length)
 {
 	uint32_t at = request->position;
-	while (at < length && is(bytes[at], TOKEN_BYTE))
+	while (at < length && octet_is(bytes[at], TOKEN_BYTE))
 		at++;
 	request->position = at;
 	if (at == length)
@@ -590,7 +568,7 @@ static uint32_t find_control(const char *bytes, uint32_t at, uint32_t length)
 			break;
 		at += sizeof(word);
 	}
-	while (at < length && is(bytes[at], VALUE_BYTE))
+	while (at < length && octet_is(bytes[at], VALUE_BYTE))
 		at++;
 	return at;
 }

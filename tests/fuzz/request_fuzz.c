@@ -2,7 +2,7 @@
  * Fuzzes the head parser: whatever comes, slices lie within the head, what was promised of each
  * holds, and the same bytes cut anywhere give the same result. corpus_test replays the corpus.
  *
- * Sources: worker/request.c
+ * Sources: worker/request.c worker/octet.c
  */
 #include "request.h"
 

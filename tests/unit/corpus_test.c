@@ -6,6 +6,9 @@
 #define LLVMFuzzerTestOneInput fuzz_request
 #include "../fuzz/request_fuzz.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_body
+#include "../fuzz/body_fuzz.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_path
 #include "../fuzz/path_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -73,6 +76,7 @@ static void replay(const char *target, int (*harness)(const uint8_t *, size_t))
 int main(void)
 {
 	replay("request", fuzz_request);
+	replay("body", fuzz_body);
 	replay("path", fuzz_path);
 	replay("control_line", fuzz_control_line);
 	replay("proxy_header", fuzz_proxy_header);

@@ -299,7 +299,11 @@ static const struct head heads[] = {
     /* The fields that are handed on. */
     HOSTED("Expect: 100-continue\r\n", "GET path=/ host=h keep continue"),
     HOSTED("Expect: 100-Continue\r\n", "GET path=/ host=h keep continue"),
+    HOSTED("Expect: x=\"y\", 100-continue\r\n", "GET path=/ host=h keep continue"),
+    HOSTED("Expect: 100-continue\r\nExpect: x\r\n", "GET path=/ host=h keep continue"),
     HOSTED("Expect: 200-ok\r\n", "GET path=/ host=h keep"),
+    HOSTED("Expect: 100-continues\r\n", "GET path=/ host=h keep"),
+    HOSTED("Expect:\r\n", "GET path=/ host=h keep"),
     OLD("Expect: 100-continue\r\n", "GET path=/ 1.0"),
     HOSTED("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
 	"GET path=/ host=h keep since=Sun, 06 Nov 1994 08:49:37 GMT"),
