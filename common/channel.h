@@ -3,16 +3,18 @@
  *
  *   worker to master   READY      everything is open, it serves
  *                      ENOUGH     it has had its max-requests, or more than its max-memory
- *                                 (`index`), and would be replaced
- *                      RELEASED   it has closed its copy of the listener `index`
- *                      REOPENED   it has answered ANSWER `index`: it writes to the files that it
- * was given before that, and to no older ones KEPT       the same, but it could not take all of
- * them master to worker   SERVE      accept from now on, for a worker that was told to wait RETIRE
- * leave the listeners to the others, finish what you have, exit LISTEN     here is another
- * listener, with its descriptor and its service LOOK       the word of the listener `index` says
- * something new CUT        the time to finish is over: cut what is open, exit REOPEN     a log file
- * was opened anew: its path, and its descriptor ANSWER     say so (REOPENED, KEPT) when all before
- * this is done
+ *                                 (index), and would be replaced
+ *                      RELEASED   it has closed its copy of the listener index
+ *                      REOPENED   all before ANSWER index is done: it writes to new files only
+ *                      KEPT       the same, but it could not take all of them
+ *
+ *   master to worker   SERVE      accept from now on, for a worker that was told to wait
+ *                      RETIRE     leave the listeners to the others, finish, exit
+ *                      LISTEN     here is another listener, its descriptor and its service
+ *                      LOOK       the word of the listener index says something new
+ *                      CUT        the time to finish is over: cut what is open, exit
+ *                      REOPEN     a log file was opened anew: its path, and its descriptor
+ *                      ANSWER     say so, REOPENED or KEPT, when all before this is done
  *
  * The master never waits for a worker: what it cannot send now it sends later, and the words are
  * the truth that a LOOK only points to.

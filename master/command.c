@@ -685,7 +685,7 @@ const struct command commands[] = {
 	.summary = "put a changed configuration in force, without losing a connection",
 	.help = CLIENT_HELP
 	"  -h, --help            this\n"
-	"\nReturns when new workers serve and those of before have begun to retire. If anything is "
+	"\nReturns when new workers serve, and those of before take nobody new. If anything is "
 	"wrong, the daemon goes on\n"
 	"as before, and what is wrong is printed.\n"
 	"\nExit status: 0 in force, 2 the configuration is wrong (or usage), 1 it could not be "

@@ -1025,6 +1025,19 @@ size_t pool_generations(const struct pool *pool)
 	return count;
 }
 
+bool pool_has_left(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_RETIRING || pool->workers[i].stopped)
+			continue;
+		for (size_t l = 0; l < pool->listeners->count; l++) {
+			if (listener_held_by(&pool->listeners->all[l], (unsigned)i))
+				return false;
+		}
+	}
+	return true;
+}
+
 bool pool_uses(const struct pool *pool, const struct config *config)
 {
 	for (size_t i = 0; i < pool->capacity; i++) {

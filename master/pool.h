@@ -191,6 +191,9 @@ size_t pool_generations(const struct pool *pool);
 int pool_admits(
     const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size);
 
+/* Whether every worker that retires has left the listeners, but for those that are stopped. */
+bool pool_has_left(const struct pool *pool);
+
 /* Whether a worker lives that was born with that configuration. */
 bool pool_uses(const struct pool *pool, const struct config *config);
 

@@ -13,6 +13,7 @@
 #include "setup.h"
 
 #define SIGNALS_MS 1000 /* between reloads that signals ask for */
+#define LEAVE_MS 2000 /* that workers of before may take to leave the listeners */
 #define SWEEP_MS 1000 /* between looks at configurations that are still needed */
 
 static void set_state(struct reload *reload, enum reload_state state)
@@ -238,7 +239,6 @@ static void give_paths(const struct reload *reload)
 static void commit(struct reload *reload, int64_t now)
 {
 	struct config *old = reload->config;
-	struct control_reload told = {.done = true, .lines = "", .why = ""};
 	struct ports_adopted count;
 
 	reload->config = reload->next;
@@ -271,21 +271,44 @@ static void commit(struct reload *reload, int64_t now)
 	/* Closed by hand while it was planned, and so not open as the file has it: once more. */
 	if (count.missed > 0)
 		reload_signalled(reload, now);
-	told.generation = reload->pool->generation;
-	control_reloaded(reload->control, reload->begun, &told);
+	reload->untold = reload->begun;
+	reload->tell_at = now + LEAVE_MS;
+}
+
+/* Tells who asked for the one that is in force, when it is time. Returns when it will be. */
+static int64_t tell(struct reload *reload, bool at_once, int64_t now)
+{
+	const struct control_reload told = {
+	    .done = true, .lines = "", .why = "", .generation = reload->pool->generation};
+
+	if (reload->untold == 0)
+		return CLOCK_NEVER;
+	if (!at_once && now < reload->tell_at && !pool_has_left(reload->pool))
+		return reload->tell_at;
+	control_reloaded(reload->control, reload->untold, &told);
+	reload->untold = 0;
+	return CLOCK_NEVER;
+}
+
+bool reload_is_idle(const struct reload *reload)
+{
+	return reload->state == RELOAD_IDLE && reload->untold == 0;
 }
 
 int64_t reload_step(struct reload *reload, int64_t now)
 {
+	int64_t next = tell(reload, false, now);
 	char why[512];
 
 	if (reload->state == RELOAD_IDLE) {
 		if (reload->older != NULL && now >= reload->sweep_at)
 			sweep(reload, now);
 		if (reload->asked == reload->begun)
-			return reload->older != NULL ? reload->sweep_at : CLOCK_NEVER;
+			return clock_earlier(
+			    next, reload->older != NULL ? reload->sweep_at : CLOCK_NEVER);
 		if (now < reload->not_before)
-			return reload->not_before;
+			return clock_earlier(next, reload->not_before);
+		tell(reload, true, now);
 		begin(reload, now);
 		return now;
 	}
@@ -311,6 +334,7 @@ int64_t reload_step(struct reload *reload, int64_t now)
 
 void reload_abandon(struct reload *reload, int64_t now)
 {
+	tell(reload, true, now);
 	if (reload->state != RELOAD_IDLE) {
 		fail(reload, false, "", "the server is stopping");
 		undo(reload, now);

@@ -13,6 +13,9 @@
  * listener has its new service, the new workers have the seats and the others retire, and what the
  * configuration does not have any more closes by the closing protocol, drained by the new workers.
  *
+ * Who asked is told when the workers of before have left the listeners, so that whoever connects
+ * then is served by the new ones; but not later than LEAVE_MS.
+ *
  * What is asked for while one is under way is one more, after it.
  */
 #ifndef LASTCALL_RELOAD_H
@@ -61,6 +64,8 @@ struct reload {
 	unsigned asked, begun; /* numbers of reloads */
 	int64_t not_before; /* ms: when what was asked for is begun */
 	int64_t begun_at; /* ms */
+	unsigned untold; /* of one that is in force, and whose askers were not told; 0: none */
+	int64_t tell_at; /* ms: when they are told, whoever has not left by then */
 	struct config *next; /* of STARTING, owned */
 	struct privilege next_privilege;
 	struct log next_log;
@@ -73,6 +78,9 @@ unsigned reload_ask(struct reload *reload);
 
 /* The same for a signal. Ten in a second are two: the first, and one after it. */
 void reload_signalled(struct reload *reload, int64_t now);
+
+/* Whether nothing is under way, and everybody was told. */
+bool reload_is_idle(const struct reload *reload);
 
 /* Does what is due. Returns when it wants to be called again; now, when everybody has to look. Call
  * it after pool_reconcile. */

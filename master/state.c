@@ -47,7 +47,7 @@ static const struct shape shape_of_this = {
     .tally = sizeof(struct tally),
     .listeners = SCOREBOARD_LISTENERS,
     .message = sizeof(struct channel_message),
-    .worker = CHANNEL_CUT,
+    .worker = CHANNEL_ANSWER,
 };
 
 static const struct carry_field source_fields[] = {

@@ -379,7 +379,7 @@ int64_t upgrade_step(struct upgrade *upgrade, int64_t now)
 		return step_rehearsal(upgrade, now);
 	if (upgrade->state == UPGRADE_REHEARSED)
 		return step_rehearsed(upgrade, now);
-	if (!upgrade->asked || upgrade->parts.reload->state != RELOAD_IDLE)
+	if (!upgrade->asked || !reload_is_idle(upgrade->parts.reload))
 		return CLOCK_NEVER;
 	rehearse(upgrade, now);
 	return now;

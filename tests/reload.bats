@@ -90,6 +90,24 @@ as_before() {
 	grep -q 'reloaded: generation 1, 3 workers.*; listeners: 1 kept, 0 opened, 0 closed' "$log"
 }
 
+@test "who connects after reload has returned is served by what the file says, however busy the machine is" {
+	local i name
+	start_site_conf
+	for i in 1 2 3 4; do
+		timeout 60 sh -c 'while :; do :; done' 3>&- &
+		background+=($!)
+	done
+	for ((i = 1; i <= 20; i++)); do
+		name=$([ $((i % 2)) -eq 0 ] && echo site || echo other)
+		configure "workers 4; service site http { root $name; } listen 127.0.0.1:0 -> site;"
+		"$lastcall" reload
+		for _ in 1 2 3 4; do
+			[ "$(get)" = "$(cat "$name/index.html")" ]
+		done
+		wait_until retired
+	done
+}
+
 @test "HUP does the same" {
 	start_site_conf
 	configure "workers 1; service site http { root other; } listen 127.0.0.1:0 -> site;"
