@@ -1,0 +1,179 @@
+/*
+ * What the files of the http service share with each other and with nobody else: http.c reads
+ * requests and keeps the time, respond.c decides what a request gets, stream.c sends what does not
+ * fit into a buffer, http_options.c knows the configuration.
+ */
+#ifndef LASTCALL_HTTP_H
+#define LASTCALL_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "access.h"
+#include "answer.h"
+#include "auth.h"
+#include "file.h"
+#include "hosts.h"
+#include "listing.h"
+#include "range.h"
+#include "request.h"
+#include "rules.h"
+#include "service.h"
+#include "type.h"
+#include "worker.h"
+
+/* Of the head of an answer with a file or a part of one, without the fields of the service. */
+#define FILE_HEAD_MAX (FILE_FIELDS_MAX + 768)
+#define PART_HEAD_MAX 512
+
+/* What an http service was told. Names of the first part are those of its directives. */
+struct http_options {
+	char *root_path;
+	char *index, *fallback, *charset, *types_path;
+	bool listing, precompressed, dot_files;
+	int64_t links; /* enum system_links */
+	char ***headers, ***redirects, ***aliases, ***error_pages, ***hosts;
+	char *auth_file, *auth_realm;
+	int64_t keepalive, header_timeout, send_timeout; /* ms */
+	int64_t max_body, max_header; /* bytes */
+	char *access_log_path;
+	int64_t access_log_format;
+
+	/* What prepare() makes; the rest of the configuration, from link(), outlives it. */
+	const struct config *config;
+	struct root root;
+	struct root *alias_roots; /* for each row of aliases */
+	struct types *types; /* the usual ones, shared, or those of types_path */
+	struct auth *auth; /* NULL: everybody may */
+	struct host_row *host_rows; /* whose value is another http_options */
+	size_t host_rows_count;
+	int access_fd; /* 1 + descriptor, so that zero is none */
+
+	/* What start() makes, in each worker. */
+	bool started;
+	struct file_manner manner;
+	struct access_log *access_log; /* NULL: off */
+	struct listing *listing_room; /* NULL: off */
+	size_t listings_open; /* that are being sent from files of their own */
+	bool timed; /* an access log wants to know how long answers took */
+	char promise[80]; /* the fields that keep a connection */
+	size_t promise_length;
+	char fields[RULE_FIELDS_MAX]; /* those of `header` */
+	size_t fields_length;
+	char challenge[512]; /* the field that asks for credentials */
+	size_t room; /* that a buffer must have for any answer of this service or its hosts */
+	uint64_t boundary; /* of multipart answers, with a number each */
+	uint32_t boundaries;
+};
+
+enum http_step { STEP_HEAD, STEP_BODY, STEP_VERIFY, STEP_ANSWER };
+
+struct http {
+	struct request request;
+	struct http_options *site; /* that the request is for; NULL: none was found yet */
+	enum http_step step;
+	bool last; /* the connection ends after this answer */
+	bool
+	    timed; /* the deadline that is set is that of the head or the body that is being read */
+	bool known; /* the credentials were a user's: the access log names it */
+	bool listed; /* ANSWER: the file is a listing, of which there is a limit */
+	int16_t status; /* ANSWER: of the answer under way */
+	int16_t parts, part; /* ANSWER: of a multipart answer, and which is being sent */
+	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
+	uint32_t boundary; /* the number of this multipart answer */
+	const char *type; /* of the file, for its parts */
+	off_t at;
+	uint64_t body_left; /* BODY: bytes to read away */
+	uint64_t left; /* ANSWER: of the file or the part */
+	uint64_t sent; /* ANSWER: of the body, for the access log */
+	int64_t began; /* us: when the head was whole; only where options say timed */
+	struct identity identity; /* of the file when it was opened */
+};
+_Static_assert(
+    sizeof(struct http) <= CONNECTION_PRIVATE, "CONNECTION_PRIVATE is too small for http");
+
+static inline struct http *http_of(struct connection *c)
+{
+	return (struct http *)(void *)c->private;
+}
+
+/* The service of the listener: what is not a matter of a host is told by it. */
+static inline struct http_options *options_of(const struct connection *c)
+{
+	return c->options;
+}
+
+/* The service that the request is for, as far as that is known. */
+static inline struct http_options *site_of(struct connection *c)
+{
+	return http_of(c)->site != NULL ? http_of(c)->site : options_of(c);
+}
+
+/* The head of the request, from its first byte. */
+static inline const char *head_bytes(const struct connection *c)
+{
+	return c->in != NULL ? c->in->bytes + c->in->begin : "";
+}
+
+/* ---- http_options.c ---- */
+
+extern const struct directive http_directives[];
+const char *http_check(const void *options, const char **directive);
+const char *http_link(void *options, const struct config *config, const char **directive);
+int http_prepare(void *options, char *why, size_t size);
+void http_release(void *options);
+int http_lend(const void *options, int *fds, int max);
+int http_borrow(void *options, const int *fds, int count);
+int http_start(struct worker *worker, void *options, char *why, size_t size);
+void http_stop(void *options);
+
+/* ---- http.c ---- */
+
+/* Sends what has gathered. Returns whether the connection goes on now. */
+bool http_flush(struct connection *c);
+
+/* ---- respond.c ---- */
+
+/*
+ * The head of a request is whole and its body read away: finds out what is asked for and answers.
+ * There is room for it in the output buffer. The step is then HEAD: it was answered; ANSWER: its
+ * body is to be streamed; or VERIFY: its turn comes in *wait ms, and this is to be called again
+ * with turn set.
+ */
+void respond(struct connection *c, bool turn, int64_t *wait);
+
+/* Refuses what cannot be understood: where the next request would begin is unknown, so the
+ * connection ends. */
+void respond_refuse(struct connection *c, int status);
+
+/* The answer is complete, or as complete as it will ever be: tells the log. */
+void respond_log(struct connection *c, int status, uint64_t bytes);
+
+/* The head of this request was answered: its bytes are done with. */
+void respond_next(struct connection *c);
+
+/* ---- stream.c ---- */
+
+/* Begins to send length bytes of an open file, or parts of it. The head is in the output buffer. */
+void stream_file(struct connection *c, int status, const struct file *file, struct range range);
+
+/*
+ * The same for several parts. Writes the first part's own head to the output buffer. The length of
+ * the whole body is what stream_parts_length has said.
+ */
+void stream_parts(struct connection *c, const struct file *file, int parts);
+uint64_t stream_parts_length(
+    struct connection *c, const struct file *file, const struct range *ranges, int parts);
+
+/* The boundary of this connection's multipart answer. Returns out. */
+const char *stream_boundary(struct connection *c, char out[40]);
+
+/* Sends on. turn: what this connection was sent in this turn of the loop. Returns false when it
+ * waits or has ended. */
+bool stream_step(struct connection *c, uint64_t *turn);
+
+/* Closes what is being sent, if anything is. */
+void stream_close(struct connection *c);
+
+#endif

@@ -1,0 +1,517 @@
+/*
+ * The configuration of the http service: its directives, what the master opens for it, and what
+ * each worker makes of it before the first connection, so that nothing is made while serving.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+#include "http.h"
+#include "log.h"
+#include "random.h"
+
+/* What the head of a request may have at most: it leaves room in a buffer to read a body behind. */
+#define HEADER_MAX 12288
+
+/* What the output buffer must have room for before a request is answered, without the fields of the
+ * service: a page or a redirect, or the head of a file with all of it. */
+#define ANSWER_MAX (FILE_HEAD_MAX + PART_HEAD_MAX + FILE_CACHED_MAX)
+_Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX + sizeof((struct http_options *)0)->challenge &&
+	ANSWER_MAX + RULE_FIELDS_MAX <= sizeof((struct buffer *)0)->bytes,
+    "an answer has no room");
+
+#define HOSTS_MAX 4096 /* names of one service */
+#define DAY_MS INT64_C(86400000)
+#define AT(member) .offset = offsetof(struct http_options, member)
+
+static const char *const access_formats[] = {"common", "combined", "json", NULL};
+static const char *const links[] = {"inside", "never", "anywhere", NULL};
+
+static const char *check_host(const char *const *words, size_t count)
+{
+	for (size_t i = 0; i + 1 < count; i++) {
+		if (!host_valid(words[i]))
+			return "a host is a name or an address without a port, or \"*.\" and a "
+			       "name";
+	}
+	return NULL;
+}
+
+static const struct directive_rows header_rows = {.check = rule_check_header};
+static const struct directive_rows redirect_rows = {.check = rule_check_redirect};
+static const struct directive_rows alias_rows = {.check = rule_check_alias, .folder = 2};
+static const struct directive_rows error_page_rows = {.check = rule_check_error_page};
+static const struct directive_rows host_rows = {.check = check_host};
+
+const struct directive http_directives[] = {
+    {.name = "root", .type = DIRECTIVE_PATH, .min = PATH_FOLDER, AT(root_path)},
+    {.name = "index", .type = DIRECTIVE_STRING, AT(index), .initial = "index.html"},
+    {.name = "listing", .type = DIRECTIVE_FLAG, AT(listing), .initial = "off"},
+    {.name = "fallback", .type = DIRECTIVE_STRING, AT(fallback)},
+    {.name = "precompressed", .type = DIRECTIVE_FLAG, AT(precompressed), .initial = "off"},
+    {.name = "dot-files", .type = DIRECTIVE_FLAG, AT(dot_files), .initial = "off"},
+    {.name = "links", .type = DIRECTIVE_CHOICE, AT(links), .choices = links, .initial = "inside"},
+    {.name = "types", .type = DIRECTIVE_PATH, AT(types_path), .initial = TYPES_FILE},
+    {.name = "charset", .type = DIRECTIVE_STRING, AT(charset), .initial = "utf-8"},
+    {.name = "header",
+	.type = DIRECTIVE_ROWS,
+	AT(headers),
+	.min = 2,
+	.max = 2,
+	.keyword = "NAME VALUE",
+	.choices = &header_rows},
+    {.name = "redirect",
+	.type = DIRECTIVE_ROWS,
+	AT(redirects),
+	.min = 2,
+	.max = 3,
+	.keyword = "FROM TO [STATUS]",
+	.choices = &redirect_rows},
+    {.name = "alias",
+	.type = DIRECTIVE_ROWS,
+	AT(aliases),
+	.min = 2,
+	.max = 2,
+	.keyword = "/PREFIX/ FOLDER",
+	.choices = &alias_rows},
+    {.name = "error-page",
+	.type = DIRECTIVE_ROWS,
+	AT(error_pages),
+	.min = 2,
+	.max = 11,
+	.keyword = "STATUS… FILE",
+	.choices = &error_page_rows},
+    {.name = "host",
+	.type = DIRECTIVE_ROWS,
+	AT(hosts),
+	.min = 2,
+	.max = 256,
+	.keyword = "NAME… SERVICE",
+	.choices = &host_rows},
+    {.name = "auth-file", .type = DIRECTIVE_PATH, .min = PATH_FILE, AT(auth_file)},
+    {.name = "auth-realm", .type = DIRECTIVE_STRING, AT(auth_realm), .initial = "restricted"},
+    {.name = "keepalive",
+	.type = DIRECTIVE_DURATION,
+	AT(keepalive),
+	.min = 0,
+	.max = DAY_MS,
+	.initial = "5s"},
+    {.name = "header-timeout",
+	.type = DIRECTIVE_DURATION,
+	AT(header_timeout),
+	.min = 10,
+	.max = DAY_MS,
+	.initial = "10s"},
+    {.name = "send-timeout",
+	.type = DIRECTIVE_DURATION,
+	AT(send_timeout),
+	.min = 10,
+	.max = DAY_MS,
+	.initial = "30s"},
+    {.name = "max-body",
+	.type = DIRECTIVE_SIZE,
+	AT(max_body),
+	.min = 0,
+	.max = INT64_C(1) << 40,
+	.initial = "64k"},
+    {.name = "max-header",
+	.type = DIRECTIVE_SIZE,
+	AT(max_header),
+	.min = 256,
+	.max = HEADER_MAX,
+	.initial = "8k"},
+    {.name = "access-log", .type = DIRECTIVE_PATH, AT(access_log_path)},
+    {.name = "access-log-format",
+	.type = DIRECTIVE_CHOICE,
+	AT(access_log_format),
+	.choices = access_formats,
+	.initial = "common"},
+    {.name = NULL},
+};
+
+/* ---- when the configuration is read ---- */
+
+static bool is_charset(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-_.:+";
+	size_t length = strlen(name);
+
+	return length <= 40 && strspn(name, allowed) == length;
+}
+
+static const char *check_realm(const char *realm)
+{
+	if (strlen(realm) > 200)
+		return "a realm has at most 200 bytes";
+	for (; *realm != '\0'; realm++) {
+		if (*realm < 0x20 || *realm > 0x7e || *realm == '"' || *realm == '\\')
+			return "a realm is printable ASCII without quotes and backslashes";
+	}
+	return NULL;
+}
+
+const char *http_check(const void *options, const char **directive)
+{
+	const struct http_options *http = options;
+	char fields[RULE_FIELDS_MAX];
+
+	*directive = "root";
+	if (http->root_path == NULL)
+		return "an http service needs a root, the folder that it serves";
+	*directive = "index";
+	if (http->index[0] == '\0' || strchr(http->index, '/') != NULL)
+		return "index is the name of a file, without a slash";
+	*directive = "fallback";
+	if (http->fallback != NULL && !rule_is_file(http->fallback))
+		return "the fallback is a file below the root, such as /index.html";
+	*directive = "charset";
+	if (!is_charset(http->charset))
+		return "that is no name of a charset; \"off\" is for none";
+	*directive = "header";
+	if (http->headers != NULL && rule_fields(http->headers, fields, sizeof fields) == 0)
+		return "all fields together have at most 2048 bytes";
+	*directive = "auth-realm";
+	if (check_realm(http->auth_realm) != NULL)
+		return check_realm(http->auth_realm);
+	*directive = "auth-file";
+	if (http->auth_file != NULL && !auth_available())
+		return "this build has no crypt(3) to check passwords with";
+	return NULL;
+}
+
+/* The service that a row of `host` names, or NULL. */
+static struct service_config *host_service(const struct config *config, char **row)
+{
+	size_t last = 0;
+
+	while (row[last + 1] != NULL)
+		last++;
+	return config_find_service(config, row[last]);
+}
+
+const char *http_link(void *options, const struct config *config, const char **directive)
+{
+	struct http_options *http = options;
+	size_t names = 0;
+
+	*directive = "host";
+	http->config = config;
+	for (char ***row = http->hosts; row != NULL && *row != NULL; row++) {
+		const struct service_config *service = host_service(config, *row);
+
+		if (service == NULL)
+			return "the last word of host is the name of a service, and there is none "
+			       "of that name";
+		if (service->kind->directives != http_directives)
+			return "the service of a host must be of kind http";
+		if (service->options == options)
+			return "a service is its own host already";
+		for (char **word = *row; word[1] != NULL; word++)
+			names++;
+	}
+	return names > HOSTS_MAX ? "host has at most 4096 names" : NULL;
+}
+
+/* ---- in the master: what only it may open ---- */
+
+/*
+ * The types that most services have, which are those of TYPES_FILE: read once, not for each port
+ * that is opened, and again when the file has changed. Nobody writes to them, so it is a cache of
+ * the file and no state.
+ */
+static struct types *usual_types(void)
+{
+	static struct types *usual;
+	static struct timespec changed;
+	static ino_t inode;
+	struct stat info = {.st_ino = 0};
+	struct types *fresh;
+
+	if (stat(TYPES_FILE, &info) == -1)
+		info.st_ino = 0;
+	if (usual != NULL && info.st_ino == inode && info.st_ctim.tv_sec == changed.tv_sec &&
+	    info.st_ctim.tv_nsec == changed.tv_nsec)
+		return types_take(usual);
+	fresh = calloc(1, sizeof *fresh);
+	if (fresh == NULL)
+		return NULL;
+	if (types_load(fresh, TYPES_FILE) == -1)
+		*fresh = (struct types){.text = NULL}; /* ours are enough */
+	if (usual != NULL)
+		types_give(usual);
+	usual = types_take(fresh);
+	changed = info.st_ctim;
+	inode = info.st_ino;
+	return types_take(usual);
+}
+
+static int open_types(struct http_options *http, char *why, size_t size)
+{
+	struct types *own;
+
+	if (http->types != NULL)
+		return 0;
+	if (strcmp(http->types_path, TYPES_FILE) == 0) {
+		http->types = usual_types();
+		if (http->types != NULL)
+			return 0;
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	own = calloc(1, sizeof *own);
+	if (own == NULL || types_load(own, http->types_path) == -1) {
+		snprintf(why, size, "types %s: %s", http->types_path, strerror(errno));
+		free(own);
+		return -1;
+	}
+	http->types = types_take(own);
+	return 0;
+}
+
+static int open_aliases(struct http_options *http, char *why, size_t size)
+{
+	size_t count = directive_rows(http->aliases);
+
+	if (count == 0)
+		return 0;
+	http->alias_roots = calloc(count, sizeof *http->alias_roots);
+	for (size_t i = 0; http->alias_roots != NULL && i < count; i++) {
+		const char *path = http->aliases[i][1];
+
+		if (root_open(&http->alias_roots[i], path) == -1) {
+			snprintf(why, size, "alias %s: %s", path, strerror(errno));
+			return -1;
+		}
+	}
+	if (http->alias_roots != NULL)
+		return 0;
+	snprintf(why, size, "%s", strerror(errno));
+	return -1;
+}
+
+static int open_users(struct http_options *http, char *why, size_t size)
+{
+	char reason[200];
+
+	if (http->auth_file == NULL)
+		return 0;
+	http->auth = auth_open(http->auth_file, reason, sizeof reason);
+	if (http->auth != NULL)
+		return 0;
+	snprintf(why, size, "auth-file %s: %s", http->auth_file, reason);
+	return -1;
+}
+
+static int make_hosts(struct http_options *http, char *why, size_t size)
+{
+	struct host_row *at;
+	size_t count = 0;
+
+	for (char ***row = http->hosts; row != NULL && *row != NULL; row++) {
+		for (char **word = *row; word[1] != NULL; word++)
+			count++;
+	}
+	if (count == 0)
+		return 0;
+	http->host_rows = at = calloc(count, sizeof *at);
+	if (at == NULL) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	for (char ***row = http->hosts; *row != NULL; row++) {
+		const struct service_config *service = host_service(http->config, *row);
+
+		for (char **word = *row; word[1] != NULL; word++)
+			*at++ = (struct host_row){*word, service->options};
+	}
+	hosts_sort(http->host_rows, count);
+	http->host_rows_count = count;
+	return 0;
+}
+
+static int open_log(struct http_options *http, char *why, size_t size)
+{
+	int fd;
+
+	if (http->access_log_path == NULL)
+		return 0;
+	fd = log_open(http->access_log_path);
+	if (fd == -1) {
+		snprintf(why, size, "access-log %s: %s", http->access_log_path,
+		    errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
+		return -1;
+	}
+	http->access_fd = fd + 1;
+	return 0;
+}
+
+void http_release(void *options)
+{
+	struct http_options *http = options;
+	int fd = http->access_fd - 1;
+
+	root_close(&http->root);
+	for (size_t i = 0; http->alias_roots != NULL && i < directive_rows(http->aliases); i++)
+		root_close(&http->alias_roots[i]);
+	free(http->alias_roots);
+	http->alias_roots = NULL;
+	auth_close(http->auth);
+	http->auth = NULL;
+	free(http->host_rows);
+	http->host_rows = NULL;
+	http->host_rows_count = 0;
+	if (http->types != NULL)
+		types_give(http->types);
+	http->types = NULL;
+	if (http->access_fd > 0)
+		fd_close(&fd);
+	http->access_fd = 0;
+}
+
+int http_prepare(void *options, char *why, size_t size)
+{
+	struct http_options *http = options;
+
+	if (root_open(&http->root, http->root_path) == -1) {
+		snprintf(why, size, "root %s: %s", http->root_path, strerror(errno));
+		return -1;
+	}
+	if (open_types(http, why, size) == -1 || open_aliases(http, why, size) == -1 ||
+	    open_users(http, why, size) == -1 || make_hosts(http, why, size) == -1)
+		return -1;
+	return open_log(http, why, size);
+}
+
+int http_lend(const void *options, int *fds, int max)
+{
+	const struct http_options *http = options;
+	int count = 0;
+
+	if (max < 2)
+		return 0;
+	fds[count++] = http->root.fd;
+	if (http->access_fd > 0)
+		fds[count++] = http->access_fd - 1;
+	return count;
+}
+
+int http_borrow(void *options, const int *fds, int count)
+{
+	struct http_options *http = options;
+
+	if (count != 1 + (http->access_log_path != NULL) ||
+	    root_borrow(&http->root, http->root_path, fds[0]) == -1)
+		return -1;
+	if (count == 2)
+		http->access_fd = fds[1] + 1;
+	return 0;
+}
+
+/* ---- in a worker ---- */
+
+static int start_root(
+    struct http_options *http, struct root *root, const char *what, char *why, size_t size)
+{
+	root->manner = &http->manner;
+	if (root_start(root) == -1) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	if (faccessat(root->fd, ".", X_OK, AT_EACCESS) == 0)
+		return 0;
+	snprintf(why, size, "%s %s: %s for the user that workers run as", what, root->path,
+	    strerror(errno));
+	return -1;
+}
+
+static int start_log(struct http_options *http)
+{
+	struct stat info;
+
+	if (http->access_fd == 0)
+		return 0;
+	http->access_log = calloc(1, sizeof *http->access_log);
+	if (http->access_log == NULL || fstat(http->access_fd - 1, &info) == -1)
+		return -1;
+	http->access_log->fd = http->access_fd - 1;
+	http->access_log->format = (enum access_format)http->access_log_format;
+	http->access_log->piped = !S_ISREG(info.st_mode);
+	return 0;
+}
+
+static int start_roots(struct http_options *http, char *why, size_t size)
+{
+	http->manner = (struct file_manner){
+	    .index = http->index,
+	    .types = http->types,
+	    .charset = strcmp(http->charset, "off") != 0 ? http->charset : NULL,
+	    .vary = http->precompressed,
+	    .links = (enum system_links)http->links,
+	};
+	if (start_root(http, &http->root, "root", why, size) == -1)
+		return -1;
+	for (size_t i = 0; i < directive_rows(http->aliases); i++) {
+		if (start_root(http, &http->alias_roots[i], "alias", why, size) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* Those that hosts lead to, which may be of no listener of their own. */
+static int start_hosts(struct worker *worker, struct http_options *http, char *why, size_t size)
+{
+	for (size_t i = 0; i < http->host_rows_count; i++) {
+		struct http_options *host = http->host_rows[i].value;
+
+		if (http_start(worker, host, why, size) == -1)
+			return -1;
+		if (host->room > http->room)
+			http->room = host->room;
+		http->timed = http->timed || host->timed;
+	}
+	return 0;
+}
+
+int http_start(struct worker *worker, void *options, char *why, size_t size)
+{
+	struct http_options *http = options;
+
+	if (http->started)
+		return 0;
+	http->started = true; /* before its hosts, of which it can be one */
+	http->promise_length = answer_promise(http->promise, sizeof http->promise, http->keepalive);
+	http->fields_length = rule_fields(http->headers, http->fields, sizeof http->fields);
+	snprintf(http->challenge, sizeof http->challenge,
+	    "WWW-Authenticate: Basic realm=\"%s\", charset=\"UTF-8\"\r\n", http->auth_realm);
+	http->room = ANSWER_MAX + http->fields_length;
+	http->timed = http->access_fd > 0 && http->access_log_format == ACCESS_JSON;
+	if (open_types(http, why, size) == -1 || start_roots(http, why, size) == -1)
+		return -1;
+	if (start_log(http) == -1 || random_bytes(&http->boundary, sizeof http->boundary) == -1 ||
+	    (http->auth != NULL && auth_start(http->auth) == -1) ||
+	    (http->listing && (http->listing_room = listing_new()) == NULL)) {
+		snprintf(why, size, "%s", strerror(errno));
+		return -1;
+	}
+	return start_hosts(worker, http, why, size);
+}
+
+void http_stop(void *options)
+{
+	struct http_options *http = options;
+
+	root_stop(&http->root);
+	for (size_t i = 0; http->alias_roots != NULL && i < directive_rows(http->aliases); i++)
+		root_stop(&http->alias_roots[i]);
+	listing_free(http->listing_room);
+	http->listing_room = NULL;
+	free(http->access_log);
+	http->access_log = NULL;
+	http->started = false;
+}
