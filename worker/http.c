@@ -79,22 +79,16 @@ static bool read_more(struct connection *c, bool *drained, bool begun)
 }
 
 /* Asks for the answer, or for the turn in which it can be given. */
-static bool ask(struct connection *c, bool turn)
+static void ask(struct connection *c, bool turn)
 {
 	int64_t wait = 0;
 
 	respond(c, turn, &wait);
-	if (http_of(c)->step != STEP_VERIFY)
-		return true;
-	if (!http_flush(c))
-		return false;
-	connection_set_state(c, CONNECTION_BUSY);
-	connection_deadline(c, wait > 0 ? wait : 1);
-	connection_want(c, 0);
-	return false;
+	if (http_of(c)->step == STEP_VERIFY)
+		http_of(c)->turn = c->worker->now + wait;
 }
 
-static bool begin_answer(struct connection *c)
+static void begin_answer(struct connection *c)
 {
 	struct http *http = http_of(c);
 	const struct request *r = &http->request;
@@ -110,9 +104,8 @@ static bool begin_answer(struct connection *c)
 		http->step = STEP_BODY;
 		http->timed = false; /* the body has a deadline of its own */
 	} else {
-		return ask(c, false);
+		ask(c, false);
 	}
-	return true;
 }
 
 /* Room for a whole answer in the output buffer; what has gathered is sent first if it is in the
@@ -145,7 +138,7 @@ static bool step_head(struct connection *c, bool *drained)
 	else if (result == REQUEST_MORE || http->request.head_length > most)
 		respond_refuse(c, http->request.in_line ? 414 : 431);
 	else
-		return begin_answer(c);
+		begin_answer(c);
 	return true;
 }
 
@@ -164,19 +157,33 @@ static bool step_body(struct connection *c, bool *drained)
 		    here - http->body_left);
 		c->in->end -= (uint32_t)http->body_left;
 		http->body_left = 0;
-		return make_room(c) && ask(c, false);
+		if (!make_room(c))
+			return false;
+		ask(c, false);
+		return true;
 	}
 	http->body_left -= here;
 	c->in->end = head_end;
 	return http_flush(c) && read_more(c, drained, true);
 }
 
-/* Its turn has come: the answers before it were sent meanwhile. */
+/* Whatever woke it: not before its turn, or a client could have more than its share of checks. */
 static bool step_verify(struct connection *c)
 {
-	if (!make_room(c))
+	int64_t wait = http_of(c)->turn - c->worker->now;
+
+	if (wait <= 0) {
+		if (!make_room(c))
+			return false;
+		ask(c, true);
+		return true;
+	}
+	if (!http_flush(c))
 		return false;
-	return ask(c, true);
+	connection_set_state(c, CONNECTION_BUSY);
+	connection_deadline(c, wait);
+	connection_want(c, 0);
+	return false;
 }
 
 static void http_ready(struct connection *c, unsigned events)

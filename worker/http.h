@@ -87,7 +87,8 @@ struct http {
 	uint64_t body_left; /* BODY: bytes to read away */
 	uint64_t left; /* ANSWER: of the file or the part */
 	uint64_t sent; /* ANSWER: of the body, for the access log */
-	int64_t began; /* us: when the head was whole; only where options say timed */
+	int64_t turn; /* VERIFY: ms, when it may be asked */
+	int64_t began; /* us: when the request was whole; only where options say timed */
 	struct identity identity; /* of the file when it was opened */
 };
 _Static_assert(

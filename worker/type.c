@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "descriptor.h"
-
 #define UNKNOWN "application/octet-stream"
 #define FILE_MAX ((off_t)1 << 20)
 #define EXTENSION_MAX 11 /* of our table */
@@ -337,7 +335,7 @@ int types_load(struct types *types, const char *path)
 	if (fd == -1)
 		return usual && errno == ENOENT ? 0 : -1;
 	text = read_whole(fd, &length);
-	fd_close(&fd);
+	close(fd);
 	if (text == NULL)
 		return -1;
 	if (types_parse(types, text, length) == -1) {

@@ -2,7 +2,7 @@
  * Fuzzes paths: what resolves has no segment that a file system would climb or hide by, fits, and
  * resolves to itself when escaped again. corpus_test replays the corpus.
  *
- * Sources: worker/path.c worker/type.c common/descriptor.c
+ * Sources: worker/path.c worker/type.c
  */
 #include "path.h"
 #include "type.h"
