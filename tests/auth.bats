@@ -99,7 +99,7 @@ lines_are() {
 		"send:GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\nAuthorization: Basic $(printf bob:guess | base64)\\r\\n\\r\\n" read >first 3>&-
 	grep -qx status_401=300 first
 	for i in {1..400}; do
-		printf 'url = "http://%s/"\nuser = "bob:guess%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" $i
+		printf 'url = "http://%s/"\nuser = "bob:guess%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i"
 	done >storm
 	curl -sS -Z --parallel-max 200 -K storm >statuses 3>&- &
 	pid=$!
@@ -124,7 +124,7 @@ some_done() {
 	done >users
 	start_closed
 	for i in {1..12}; do
-		printf 'url = "http://%s/"\nuser = "user%d:pw%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" $i $i
+		printf 'url = "http://%s/"\nuser = "user%d:pw%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i" "$i"
 	done >many
 	curl -sS -Z --parallel-max 12 -K many >statuses
 	[ "$(grep -c '^200$' statuses)" -eq 12 ]
@@ -133,7 +133,7 @@ some_done() {
 @test "a stop waits for who waits for its turn" {
 	start_closed
 	for i in {1..20}; do
-		printf 'url = "http://%s/"\nuser = "bob:other%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" $i
+		printf 'url = "http://%s/"\nuser = "bob:other%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i"
 	done >many
 	curl -sS -Z --parallel-max 20 -K many >statuses 3>&- &
 	pid=$!

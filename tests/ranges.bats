@@ -137,7 +137,7 @@ parts_are() {
 	# The attack of many times the whole file.
 	get /big -H "Range: bytes=0-$(printf ',0-%.0s' {1..1000})"
 	[ "$status" = 200 ]
-	[ "$(stat -c %s body)" -eq $size ]
+	[ "$(stat -c %s body)" -eq "$size" ]
 	get /big -H "Range: bytes=$(seq -s, -f '%g-%g' 0 2 40 | sed 's/\([0-9]*\)-[0-9]*/\1-\1/g')"
 	[ "$status" = 200 ]
 }
@@ -157,7 +157,7 @@ parts_are() {
 	start_site
 	get /big -I -r 0-9
 	[ "$status" = 200 ]
-	[ "$(field Content-Length)" = $size ]
+	[ "$(field Content-Length)" = "$size" ]
 }
 
 @test "If-Range lets the range count only for the very state that it names" {

@@ -84,6 +84,21 @@ rejected() {
 	[ "$(tr -dc c <got | wc -c)" -ge $((20 * 8192)) ]
 }
 
+@test "kept files to a client that pipelines and does not read are all there when it does" {
+	for size in 1000 8192; do
+		head -c $size /dev/zero | tr '\0' c >site/$size
+		touch -d '1 hour ago' site/$size
+	done
+	wait_until is_settled site/8192
+	start_with ''
+	one='GET /8192 HTTP/1.1\r\nHost: x\r\n\r\nGET /1000 HTTP/1.1\r\nHost: x\r\n\r\nGET /no HTTP/1.1\r\nHost: x\r\n\r\n'
+	"$talk" -t 30000 "$address" deaf "fill:1500:$one" wait:300 'send:GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' read >got 2>how
+	grep -qx eof=1 how
+	[ "$(grep -o 'HTTP/1.1 200 OK' got | wc -l)" -eq 3001 ]
+	[ "$(grep -o 'HTTP/1.1 404 Not Found' got | wc -l)" -eq 1500 ]
+	[ "$(grep -o 'c\{100,\}' got | tr -d '\n' | wc -c)" -eq $((1500 * 9192)) ]
+}
+
 is_settled() {
 	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
 }

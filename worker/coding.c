@@ -91,7 +91,7 @@ void coding_read(struct coding_wishes *wishes, const char *text, size_t length)
 
 int coding_order(const struct coding_wishes *wishes, enum coding order[CODING_NONE])
 {
-	int quality[CODING_NONE], count = 0;
+	int quality[CODING_NONE] = {0}, count = 0;
 
 	for (int i = 0; i < CODINGS; i++) {
 		int q = wishes->quality[i] >= 0 ? wishes->quality[i] : wishes->any, at = count;

@@ -26,6 +26,7 @@
 /* Of the head of an answer with a file or a part of one, without the fields of the service. */
 #define FILE_HEAD_MAX (FILE_FIELDS_MAX + 768)
 #define PART_HEAD_MAX 512
+#define CHALLENGE_MAX 320 /* of the field that asks for credentials, with a realm of 200 bytes */
 
 /* What an http service was told. Names of the first part are those of its directives. */
 struct http_options {
@@ -59,12 +60,10 @@ struct http_options {
 	bool timed; /* an access log wants to know how long answers took */
 	char promise[80]; /* the fields that keep a connection */
 	size_t promise_length;
-	char fields[RULE_FIELDS_MAX]; /* those of `header` */
+	char *fields; /* those of `header`; NULL: none */
 	size_t fields_length;
-	char challenge[512]; /* the field that asks for credentials */
+	char *challenge; /* the field that asks for credentials; NULL: everybody may */
 	size_t room; /* that a buffer must have for any answer of this service or its hosts */
-	uint64_t boundary; /* of multipart answers, with a number each */
-	uint32_t boundaries;
 };
 
 enum http_step { STEP_HEAD, STEP_BODY, STEP_VERIFY, STEP_ANSWER };

@@ -19,10 +19,11 @@
 #define HEADER_MAX 12288
 
 /* What the output buffer must have room for before a request is answered, without the fields of the
- * service: a page or a redirect, or the head of a file with all of it. */
-#define ANSWER_MAX (FILE_HEAD_MAX + PART_HEAD_MAX + FILE_CACHED_MAX)
-_Static_assert(ANSWER_MAX >= ANSWER_HEAD_MAX + sizeof((struct http_options *)0)->challenge &&
-	ANSWER_MAX + RULE_FIELDS_MAX <= sizeof((struct buffer *)0)->bytes,
+ * service: a page or a redirect, or the head of a file. For a kept file respond.c makes more. */
+#define ANSWER_MAX (ANSWER_HEAD_MAX + CHALLENGE_MAX)
+_Static_assert(ANSWER_MAX >= FILE_HEAD_MAX + PART_HEAD_MAX &&
+	ANSWER_MAX + RULE_FIELDS_MAX <= sizeof((struct buffer *)0)->bytes &&
+	FILE_HEAD_MAX + RULE_FIELDS_MAX + FILE_CACHED_MAX <= sizeof((struct buffer *)0)->bytes,
     "an answer has no room");
 
 #define HOSTS_MAX 4096 /* names of one service */
@@ -463,6 +464,29 @@ static int start_roots(struct http_options *http, char *why, size_t size)
 	return 0;
 }
 
+static int start_fields(struct http_options *http)
+{
+	if (http->headers == NULL)
+		return 0;
+	http->fields = malloc(RULE_FIELDS_MAX);
+	if (http->fields == NULL)
+		return -1;
+	http->fields_length = rule_fields(http->headers, http->fields, RULE_FIELDS_MAX);
+	return 0;
+}
+
+static int start_auth(struct http_options *http)
+{
+	if (http->auth == NULL)
+		return 0;
+	http->challenge = malloc(CHALLENGE_MAX);
+	if (http->challenge == NULL)
+		return -1;
+	snprintf(http->challenge, CHALLENGE_MAX,
+	    "WWW-Authenticate: Basic realm=\"%s\", charset=\"UTF-8\"\r\n", http->auth_realm);
+	return auth_start(http->auth);
+}
+
 /* Those that hosts lead to, which may be of no listener of their own. */
 static int start_hosts(struct worker *worker, struct http_options *http, char *why, size_t size)
 {
@@ -486,20 +510,21 @@ int http_start(struct worker *worker, void *options, char *why, size_t size)
 		return 0;
 	http->started = true; /* before its hosts, of which it can be one */
 	http->promise_length = answer_promise(http->promise, sizeof http->promise, http->keepalive);
-	http->fields_length = rule_fields(http->headers, http->fields, sizeof http->fields);
-	snprintf(http->challenge, sizeof http->challenge,
-	    "WWW-Authenticate: Basic realm=\"%s\", charset=\"UTF-8\"\r\n", http->auth_realm);
-	http->room = ANSWER_MAX + http->fields_length;
 	http->timed = http->access_fd > 0 && http->access_log_format == ACCESS_JSON;
 	if (open_types(http, why, size) == -1 || start_roots(http, why, size) == -1)
 		return -1;
-	if (start_log(http) == -1 || random_bytes(&http->boundary, sizeof http->boundary) == -1 ||
-	    (http->auth != NULL && auth_start(http->auth) == -1) ||
-	    (http->listing && (http->listing_room = listing_new()) == NULL)) {
-		snprintf(why, size, "%s", strerror(errno));
-		return -1;
-	}
+	if (worker->boundary == 0 && random_bytes(&worker->boundary, sizeof worker->boundary) == -1)
+		goto fail;
+	if (start_log(http) == -1 || start_fields(http) == -1 || start_auth(http) == -1)
+		goto fail;
+	http->listing_room = http->listing ? listing_new() : NULL;
+	if (http->listing && http->listing_room == NULL)
+		goto fail;
+	http->room = ANSWER_MAX + http->fields_length;
 	return start_hosts(worker, http, why, size);
+fail:
+	snprintf(why, size, "%s", strerror(errno));
+	return -1;
 }
 
 void http_stop(void *options)
@@ -511,6 +536,10 @@ void http_stop(void *options)
 		root_stop(&http->alias_roots[i]);
 	listing_free(http->listing_room);
 	http->listing_room = NULL;
+	free(http->fields);
+	http->fields = NULL;
+	free(http->challenge);
+	http->challenge = NULL;
 	free(http->access_log);
 	http->access_log = NULL;
 	http->started = false;

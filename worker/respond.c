@@ -144,6 +144,22 @@ void respond_refuse(struct connection *c, int status)
 }
 
 /*
+ * Whether the output buffer has room for the head and the body of a kept file. What has gathered is
+ * sent if it is in the way; small answers to pipelined requests so go out in few writes.
+ */
+static bool has_room(struct connection *c, const struct file *file)
+{
+	size_t need = FILE_HEAD_MAX + site_of(c)->fields_length + (size_t)file->size;
+
+	if (file->body == NULL || buffer_room(c->out) >= need)
+		return true;
+	if (connection_flush(c) != TRANSFER_SOME)
+		return false; /* what is wrong is found when the buffer is sent again */
+	c->out = buffer_take(&c->worker->buffers);
+	return true;
+}
+
+/*
  * What follows on a head: these bytes of a file, now if they are kept and there is room, else as
  * the output buffer empties. The file is closed, or the stream's.
  */
@@ -174,11 +190,12 @@ static bool answer_with_page(
 	struct http_options *site = http_of(c)->site;
 	const char *page = site != NULL ? rule_error_page(site->error_pages, status) : NULL;
 	const struct file_wanted wanted = {.path = page, .coding = CODING_NONE};
-	char about[FILE_FIELDS_MAX + sizeof site->challenge];
+	char about[FILE_FIELDS_MAX + CHALLENGE_MAX];
 	struct file file;
 	int n;
 
-	if (page == NULL || file_find(&site->root, &wanted, c->worker->now, &file) != 0)
+	if (page == NULL || file_find(&site->root, &wanted, c->worker->now, &file) != 0 ||
+	    !has_room(c, &file))
 		return false;
 	n = snprintf(about, sizeof about, "%s%.*s", fields != NULL ? fields : "",
 	    (int)file.fields->state_at, file.fields->text);
@@ -341,7 +358,7 @@ static void answer_parts(
 	char about[FILE_FIELDS_MAX + 160], boundary[40];
 	int n;
 
-	http_of(c)->boundary = options_of(c)->boundaries++;
+	http_of(c)->boundary = c->worker->boundaries++;
 	n = snprintf(about, sizeof about,
 	    "Content-Length: %llu\r\nContent-Type: multipart/byteranges; boundary=%s\r\n%.*s",
 	    (unsigned long long)stream_parts_length(c, file, ranges, parts),
@@ -427,10 +444,21 @@ static void answer_conditionally(struct connection *c, struct file *file)
 #define NOTED_CONDITIONS                                                                           \
 	(NOTED_RANGE | NOTED_IF_MATCH | NOTED_IF_NONE_MATCH | NOTED_IF_UNMODIFIED_SINCE)
 
-static void answer_with_file(struct connection *c, struct file *file)
+static void answer_with_file(struct connection *c, struct place *place, struct file *file)
 {
 	const struct request *r = &http_of(c)->request;
 
+	if (!has_room(c, file)) {
+		int status;
+
+		/* Its client does not read; it is sent from a descriptor, as that becomes ready. */
+		place->wanted.open = true;
+		status = file_find(place->root, &place->wanted, c->worker->now, file);
+		if (status != 0) {
+			fail(c, status == FILE_FOLDER ? 403 : status);
+			return;
+		}
+	}
 	if ((r->noted & NOTED_CONDITIONS) || r->if_modified_since.length > 0) {
 		answer_conditionally(c, file);
 		return;
@@ -566,7 +594,7 @@ static void answer_path(struct connection *c, const char *path, bool folder)
 			status = 404;
 	}
 	if (status == 0)
-		answer_with_file(c, &file);
+		answer_with_file(c, &place, &file);
 	else if (status == 301)
 		redirect_to_folder(c, path);
 	else if (status == FILE_FOLDER && site->listing_room != NULL)

@@ -50,7 +50,7 @@ void stream_file(struct connection *c, int status, const struct file *file, stru
 
 const char *stream_boundary(struct connection *c, char out[40])
 {
-	snprintf(out, 40, "%016llx%08x", (unsigned long long)options_of(c)->boundary,
+	snprintf(out, 40, "%016llx%08x", (unsigned long long)c->worker->boundary,
 	    (unsigned)http_of(c)->boundary);
 	return out;
 }
