@@ -32,6 +32,7 @@ struct auth {
 	char *text;
 	struct user *users; /* sorted by name */
 	size_t count;
+	int64_t cost; /* ms that the slowest kind of hash took when the file was read */
 	struct sip_key keys[2];
 	/* Apart, so that no number of wrong guesses drives out somebody who is known. */
 	struct remembered right[AUTH_REMEMBERED], wrong[AUTH_REMEMBERED];
@@ -167,8 +168,9 @@ static size_t kind_length(const char *hash)
 	return end != NULL ? (size_t)(end - hash) + 1 : 0;
 }
 
-/* Tries one hash of each kind: what crypt(3) does not know would let nobody in. */
-static int try_kinds(const struct auth *auth, char *why, size_t size)
+/* Tries one hash of each kind: what crypt(3) does not know would let nobody in. And takes the time.
+ */
+static int try_kinds(struct auth *auth, char *why, size_t size)
 {
 	const char *kinds[KINDS_MAX];
 	size_t count = 0;
@@ -176,6 +178,7 @@ static int try_kinds(const struct auth *auth, char *why, size_t size)
 	for (size_t i = 0; i < auth->count; i++) {
 		const struct user *user = &auth->users[i];
 		size_t length = kind_length(user->hash), known = 0;
+		int64_t began = clock_ms();
 
 		while (known < count &&
 		    (kind_length(kinds[known]) != length ||
@@ -189,6 +192,8 @@ static int try_kinds(const struct auth *auth, char *why, size_t size)
 			    user->line);
 			return -1;
 		}
+		if (clock_ms() - began > auth->cost)
+			auth->cost = clock_ms() - began;
 	}
 	return 0;
 }
@@ -256,17 +261,39 @@ static bool verify(const struct auth *auth, const struct credentials *credential
 	return made != NULL && same_secret(hash, made) && user != NULL;
 }
 
+/* What the next call will take, as far as can be told; at least a millisecond. */
+static int64_t likely_cost(const struct auth *auth, const struct auth_turns *turns)
+{
+	int64_t cost = turns->cost > auth->cost ? turns->cost : auth->cost;
+
+	return cost > 0 ? cost : 1;
+}
+
 /* When the turn of a request that comes now is, in ms from now; -1: too far away. */
-static int64_t take_turn(struct auth_turns *turns, int64_t now)
+static int64_t take_turn(const struct auth *auth, struct auth_turns *turns, int64_t now)
 {
 	int64_t at = turns->next > now ? turns->next : now;
 
+	if (at < turns->free)
+		at = turns->free;
 	if (at - now > AUTH_WAIT_MS)
 		return -1;
-	/* Others that come meanwhile are behind it; at least a millisecond, or all would be due at
-	 * once before the first one has told what it takes. */
-	turns->next = at + (turns->cost > 0 ? turns->cost : 1) * (1 + AUTH_SHARE);
+	turns->next = at + likely_cost(auth, turns) * (1 + AUTH_SHARE);
 	return at - now;
+}
+
+/*
+ * How long a request has to wait, in ms; 0: not at all, -1: too long. Whose turn it is waits on
+ * when a call before it took longer than could be told.
+ */
+static int64_t time_to_wait(
+    const struct auth *auth, struct auth_turns *turns, int64_t waited, int64_t now)
+{
+	if (waited < 0)
+		return take_turn(auth, turns, now);
+	if (now >= turns->free)
+		return 0;
+	return waited > AUTH_WAIT_MS ? -1 : turns->free - now;
 }
 
 static bool is_remembered(const struct remembered *place, const struct remembered *these)
@@ -276,7 +303,7 @@ static bool is_remembered(const struct remembered *place, const struct remembere
 }
 
 enum auth_result auth_check(struct auth *auth, struct auth_turns *turns,
-    const struct credentials *credentials, bool turn, int64_t *wait)
+    const struct credentials *credentials, int64_t waited, int64_t *wait)
 {
 	const struct remembered these = {
 	    sip_hash(&auth->keys[0], credentials->text, credentials->length),
@@ -290,17 +317,13 @@ enum auth_result auth_check(struct auth *auth, struct auth_turns *turns,
 		return AUTH_YES;
 	if (is_remembered(&auth->wrong[place], &these))
 		return AUTH_NO;
-	if (!turn) {
-		*wait = take_turn(turns, now);
-		if (*wait != 0)
-			return *wait > 0 ? AUTH_LATER : AUTH_BUSY;
-	}
+	*wait = time_to_wait(auth, turns, waited, now);
+	if (*wait != 0)
+		return *wait > 0 ? AUTH_LATER : AUTH_BUSY;
 	yes = verify(auth, credentials);
 	(yes ? auth->right : auth->wrong)[place] = these;
 	took = clock_ms() - now;
 	turns->cost = took > 0 ? took : 1;
-	now += took;
-	if (turns->next < now + turns->cost * AUTH_SHARE)
-		turns->next = now + turns->cost * AUTH_SHARE;
+	turns->free = now + took + turns->cost * AUTH_SHARE;
 	return yes ? AUTH_YES : AUTH_NO;
 }

@@ -24,8 +24,9 @@
 
 /* The turns of one worker. */
 struct auth_turns {
-	int64_t next; /* ms: when the next call may be made */
-	int64_t cost; /* ms that the last one took */
+	int64_t next; /* ms: the first turn that is not taken yet */
+	int64_t free; /* ms: when the next call may be made, whoever has a turn */
+	int64_t cost; /* ms that the last call took */
 };
 
 struct auth; /* the users of a file, and what is remembered */
@@ -33,7 +34,7 @@ struct auth; /* the users of a file, and what is remembered */
 enum auth_result {
 	AUTH_YES,
 	AUTH_NO,
-	AUTH_LATER, /* *wait ms from now it is this request's turn: call again with turn set */
+	AUTH_LATER, /* *wait ms from now it is this request's turn: call again then */
 	AUTH_BUSY, /* too many wait already */
 };
 
@@ -50,8 +51,11 @@ void auth_close(struct auth *auth); /* NULL is allowed */
 /* In each worker, before the first check: makes the key. Returns 0, or -1 with errno. */
 int auth_start(struct auth *auth);
 
-/* Whether these are a user's. turn: it was this request's turn now. */
+/*
+ * Whether these are a user's. waited: how long this request has waited for its turn, which is now,
+ * in ms; -1: it has none yet.
+ */
 enum auth_result auth_check(struct auth *auth, struct auth_turns *turns,
-    const struct credentials *credentials, bool turn, int64_t *wait);
+    const struct credentials *credentials, int64_t waited, int64_t *wait);
 
 #endif

@@ -79,13 +79,16 @@ static bool read_more(struct connection *c, bool *drained, bool begun)
 }
 
 /* Asks for the answer, or for the turn in which it can be given. */
-static void ask(struct connection *c, bool turn)
+static void ask(struct connection *c, int64_t waited)
 {
+	struct http *http = http_of(c);
 	int64_t wait = 0;
 
-	respond(c, turn, &wait);
-	if (http_of(c)->step == STEP_VERIFY)
-		http_of(c)->turn = c->worker->now + wait;
+	if (waited < 0)
+		http->asked = c->worker->now;
+	respond(c, waited, &wait);
+	if (http->step == STEP_VERIFY)
+		http->turn = c->worker->now + wait;
 }
 
 static void begin_answer(struct connection *c)
@@ -104,7 +107,7 @@ static void begin_answer(struct connection *c)
 		http->step = STEP_BODY;
 		http->timed = false; /* the body has a deadline of its own */
 	} else {
-		ask(c, false);
+		ask(c, -1);
 	}
 }
 
@@ -159,7 +162,7 @@ static bool step_body(struct connection *c, bool *drained)
 		http->body_left = 0;
 		if (!make_room(c))
 			return false;
-		ask(c, false);
+		ask(c, -1);
 		return true;
 	}
 	http->body_left -= here;
@@ -175,7 +178,7 @@ static bool step_verify(struct connection *c)
 	if (wait <= 0) {
 		if (!make_room(c))
 			return false;
-		ask(c, true);
+		ask(c, c->worker->now - http_of(c)->asked);
 		return true;
 	}
 	if (!http_flush(c))

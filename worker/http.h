@@ -1,7 +1,8 @@
 /*
  * What the files of the http service share with each other and with nobody else: http.c reads
- * requests and keeps the time, respond.c decides what a request gets, stream.c sends what does not
- * fit into a buffer, http_options.c knows the configuration.
+ * requests and keeps the time; respond.c decides what a request gets, with respond_file.c for files
+ * and respond_end.c for the end of every answer; stream.c sends what does not fit into a buffer;
+ * http_options.c knows the configuration, and http_prepare.c makes what it asks for.
  */
 #ifndef LASTCALL_HTTP_H
 #define LASTCALL_HTTP_H
@@ -86,7 +87,7 @@ struct http {
 	uint64_t body_left; /* BODY: bytes to read away */
 	uint64_t left; /* ANSWER: of the file or the part */
 	uint64_t sent; /* ANSWER: of the body, for the access log */
-	int64_t turn; /* VERIFY: ms, when it may be asked */
+	int64_t asked, turn; /* VERIFY: ms, when it came, and when it is its turn */
 	int64_t began; /* us: when the request was whole; only where options say timed */
 	struct identity identity; /* of the file when it was opened */
 };
@@ -121,6 +122,12 @@ static inline const char *head_bytes(const struct connection *c)
 extern const struct directive http_directives[];
 const char *http_check(const void *options, const char **directive);
 const char *http_link(void *options, const struct config *config, const char **directive);
+
+/* The service that a row of `host` names, or NULL. */
+struct service_config *http_host_service(const struct config *config, char **row);
+
+/* ---- http_prepare.c ---- */
+
 int http_prepare(void *options, char *why, size_t size);
 void http_release(void *options);
 int http_lend(const void *options, int *fds, int max);
@@ -138,20 +145,73 @@ bool http_flush(struct connection *c);
 /*
  * The head of a request is whole and its body read away: finds out what is asked for and answers.
  * There is room for it in the output buffer. The step is then HEAD: it was answered; ANSWER: its
- * body is to be streamed; or VERIFY: its turn comes in *wait ms, and this is to be called again
- * with turn set.
+ * body is to be streamed; or VERIFY: its turn comes in *wait ms, and this is to be called again.
+ * waited: for how long it has waited for its turn by then, in ms; -1: it has just come.
  */
-void respond(struct connection *c, bool turn, int64_t *wait);
+void respond(struct connection *c, int64_t waited, int64_t *wait);
+
+/* ---- respond_end.c ---- */
+
+/* Whether this answer is the last, and how it says so; the fields of the service, if that is known.
+ */
+struct answer_manner respond_manner(struct connection *c);
+
+/* The answer is complete: the log is told, and the next request is due. */
+void respond_done(struct connection *c, int status, uint64_t bytes);
+
+/* The first half of that: the answer is as complete as it will ever be. */
+void respond_log(struct connection *c, int status, uint64_t bytes);
+
+/* The second half: the head of this request was answered, and its bytes are done with. */
+void respond_next(struct connection *c);
+
+/* Answers with an error and its page. fields: of this status, each with its line end; NULL: those
+ * that it always has. */
+void respond_fail(struct connection *c, int status);
+void respond_fail_with(struct connection *c, int status, const char *fields);
 
 /* Refuses what cannot be understood: where the next request would begin is unknown, so the
  * connection ends. */
 void respond_refuse(struct connection *c, int status);
 
-/* The answer is complete, or as complete as it will ever be: tells the log. */
-void respond_log(struct connection *c, int status, uint64_t bytes);
+/*
+ * Whether the output buffer has room for the head and the body of a kept file (of one that is open
+ * it needs none). What has gathered is sent if it is in the way.
+ */
+bool respond_has_room(struct connection *c, const struct file *file);
 
-/* The head of this request was answered: its bytes are done with. */
-void respond_next(struct connection *c);
+/*
+ * What follows on a head: these bytes of a file, now if they are kept and there is room, else as
+ * the output buffer empties. head: none of them. The file is closed, or the stream's.
+ */
+void respond_body(
+    struct connection *c, int status, struct file *file, struct range range, bool head);
+
+/* The value of a field that comes once, from the head; one that is repeated is none. */
+struct slice respond_field(struct connection *c, const char *name);
+
+/* What Authorization says. Returns false: nothing. */
+bool respond_credentials(struct connection *c, struct credentials *credentials);
+
+/* ---- respond_file.c ---- */
+
+/* Where a path leads: a root, and what is left of the path in it. */
+struct place {
+	struct root *root;
+	struct file_wanted wanted;
+};
+
+/* Whether several parts may be asked for, for which an open file is needed. */
+bool respond_wants_parts(struct connection *c);
+
+/* Finds the file, or the sibling of it that is to be sent. Returns as file_find. */
+int respond_find(struct connection *c, struct place *place, struct file *file);
+
+/* Answers with a file that was found in that place. */
+void respond_file(struct connection *c, struct place *place, struct file *file);
+
+/* Answers with the listing of the folder of that place; path is what it was asked for by. */
+void respond_listing(struct connection *c, const struct place *place, const char *path);
 
 /* ---- stream.c ---- */
 
