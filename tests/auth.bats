@@ -25,6 +25,15 @@ has_crypt() {
 	! "$lastcall" check -c probe.conf 2>&1 | grep -q 'no crypt(3)'
 }
 
+# requests NAME:PASSWORD…: asks with each of these at once, and writes the statuses, one in each line.
+requests() {
+	local pair
+	for pair; do
+		printf 'url = "http://%s/"\nuser = "%s"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\nsilent\nnext\n' "$address" "$pair"
+	done | sed '$d' >many
+	curl -Z --parallel-max 250 -K many
+}
+
 start_closed() {
 	start_conf "service site http { root site; auth-file users; auth-realm \"the house\"; ${1:-} }
 		workers ${workers:-1};
@@ -98,10 +107,7 @@ lines_are() {
 	"$talk" -q -c 100 -n 3 -t 30000 "$address" \
 		"send:GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\nAuthorization: Basic $(printf bob:guess | base64)\\r\\n\\r\\n" read >first 3>&-
 	grep -qx status_401=300 first
-	for i in {1..400}; do
-		printf 'url = "http://%s/"\nuser = "bob:guess%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i"
-	done >storm
-	curl -sS -Z --parallel-max 200 -K storm >statuses 3>&- &
+	requests bob:guess{1..400} >statuses 2>/dev/null 3>&- &
 	pid=$!
 	background+=($pid)
 	wait_until some_done
@@ -123,19 +129,17 @@ some_done() {
 		echo "user$i:$(openssl passwd -6 -salt "salt$i" "pw$i")"
 	done >users
 	start_closed
+	pairs=()
 	for i in {1..12}; do
-		printf 'url = "http://%s/"\nuser = "user%d:pw%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i" "$i"
-	done >many
-	curl -sS -Z --parallel-max 12 -K many >statuses
+		pairs+=("user$i:pw$i")
+	done
+	requests "${pairs[@]}" >statuses
 	[ "$(grep -c '^200$' statuses)" -eq 12 ]
 }
 
 @test "a stop waits for who waits for its turn" {
 	start_closed
-	for i in {1..20}; do
-		printf 'url = "http://%s/"\nuser = "bob:other%d"\noutput = "/dev/null"\nwrite-out = "%%{http_code}\\n"\n' "$address" "$i"
-	done >many
-	curl -sS -Z --parallel-max 20 -K many >statuses 3>&- &
+	requests bob:other{1..20} >statuses 2>/dev/null 3>&- &
 	pid=$!
 	background+=($pid)
 	wait_until some_done
