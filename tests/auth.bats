@@ -106,7 +106,7 @@ lines_are() {
 	# Some thousand guesses a second are asked for; each is another one.
 	"$talk" -q -c 100 -n 3 -t 30000 "$address" \
 		"send:GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\nAuthorization: Basic $(printf bob:guess | base64)\\r\\n\\r\\n" read >first 3>&-
-	grep -qx status_401=300 first
+	[ "$(sed -n 's/^status_401=//p;s/^status_503=//p' first | awk '{ n += $1 } END { print n }')" -eq 300 ]
 	requests bob:guess{1..400} >statuses 2>/dev/null 3>&- &
 	pid=$!
 	background+=($pid)
@@ -125,16 +125,16 @@ some_done() {
 }
 
 @test "passwords that are new wait for their turn, and get it" {
-	for i in {1..12}; do
-		echo "user$i:$(openssl passwd -6 -salt "salt$i" "pw$i")"
+	for i in {1..8}; do
+		echo "user$i:$(openssl passwd -6 -salt "rounds=1000\$salt$i" "pw$i")"
 	done >users
 	start_closed
 	pairs=()
-	for i in {1..12}; do
+	for i in {1..8}; do
 		pairs+=("user$i:pw$i")
 	done
 	requests "${pairs[@]}" >statuses
-	[ "$(grep -c '^200$' statuses)" -eq 12 ]
+	[ "$(grep -c '^200$' statuses)" -eq 8 ]
 }
 
 @test "a stop waits for who waits for its turn" {

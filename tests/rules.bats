@@ -276,10 +276,14 @@ is_settled() {
 }
 
 @test "a host without its service, or with one of another kind, is an error, at its place" {
-	rejected 'host a.example b;' 'there is none of that name'
+	rejected 'host a.example b;' 'there is no service "b"'
 	rejected 'host a.example site;' 'a service is its own host already'
 	rejected 'host a:80 site;' 'a host is a name or an address without a port'
 	rejected 'host *.*.example site;' 'a host is a name or an address without a port'
+	printf '%s\n' 'service b http { root site; }' 'service site http { root site;' 'host x.example Y.example b; host y.example b; }' \
+		'listen 127.0.0.1:0 -> site;' >bad.conf
+	run -2 "$lastcall" check -c bad.conf
+	[[ "$output" == *bad.conf:3:*'the host "Y.example" is named twice'* ]]
 	printf '%s\n' 'service e echo;' 'service site http { root site;' 'host a e; }' 'listen 127.0.0.1:0 -> site;' >bad.conf
 	run -2 "$lastcall" check -c bad.conf
 	[[ "$output" == *bad.conf:3:*'must be of kind http'* ]]

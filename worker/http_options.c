@@ -1,7 +1,9 @@
 /*
  * The configuration of the http service: its directives, and whether what they say can be.
  */
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http.h"
 
@@ -177,25 +179,59 @@ struct service_config *http_host_service(const struct config *config, char **row
 	return config_find_service(config, row[last]);
 }
 
+/* How often a name is among those of the rows. */
+static size_t times_named(char **const *rows, const char *name)
+{
+	size_t times = 0;
+
+	for (; *rows != NULL; rows++) {
+		for (char *const *word = *rows; word[1] != NULL; word++)
+			times += strcasecmp(*word, name) == 0;
+	}
+	return times;
+}
+
+/* What is wrong with one row of `host`, or NULL. */
+static const char *link_row(
+    const struct http_options *http, const struct config *config, char **row)
+{
+	static char why[192]; /* a message outlives the call, as check's do */
+	const struct service_config *service = http_host_service(config, row);
+
+	if (service == NULL) {
+		while (row[1] != NULL)
+			row++;
+		snprintf(why, sizeof why, "there is no service \"%.64s\"", *row);
+		return why;
+	}
+	if (service->kind->directives != http_directives)
+		return "the service of a host must be of kind http";
+	if (service->options == http)
+		return "a service is its own host already";
+	for (; row[1] != NULL; row++) {
+		if (times_named(http->hosts, *row) > 1) {
+			snprintf(why, sizeof why, "the host \"%.100s\" is named twice", *row);
+			return why;
+		}
+	}
+	return NULL;
+}
+
 const char *http_link(void *options, const struct config *config, const char **directive)
 {
 	struct http_options *http = options;
+	const char *wrong = NULL;
 	size_t names = 0;
 
 	*directive = "host";
 	http->config = config;
 	for (char ***row = http->hosts; row != NULL && *row != NULL; row++) {
-		const struct service_config *service = http_host_service(config, *row);
-
-		if (service == NULL)
-			return "the last word of host is the name of a service, and there is none "
-			       "of that name";
-		if (service->kind->directives != http_directives)
-			return "the service of a host must be of kind http";
-		if (service->options == options)
-			return "a service is its own host already";
 		for (char **word = *row; word[1] != NULL; word++)
 			names++;
 	}
-	return names > HOSTS_MAX ? "host has at most 4096 names" : NULL;
+	if (names > HOSTS_MAX)
+		return "host has at most 4096 names";
+	for (char ***row = http->hosts; row != NULL && *row != NULL && wrong == NULL; row++)
+		wrong = link_row(http, config, *row);
+	return wrong;
 }
