@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth.h"
 #include "buffer.h"
 #include "closing.h"
 #include "connection.h"
@@ -102,6 +103,9 @@ struct worker {
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
+	uint64_t boundary; /* of multipart answers, with a number each; 0: not needed yet */
+	uint32_t boundaries;
+	struct auth_turns auth_turns; /* whose password may be checked when */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
