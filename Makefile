@@ -3,6 +3,7 @@
 #   CC=clang                    another compiler (musl-gcc with LDFLAGS=-static builds a static binary)
 #   SAN=address,undefined       sanitizers
 #   POSIX=1                     the POSIX twins of everything that is Linux-only (poll for epoll, …)
+#   CRYPT=0                     without crypt(3), and so without auth-file
 #   PREFIX=/usr/local DESTDIR=  for install
 
 CC ?= cc
@@ -12,6 +13,7 @@ endif
 PREFIX ?= /usr/local
 SAN ?=
 POSIX ?=
+CRYPT ?= 1
 OPT ?= -O2 -g
 
 VERSION := 0.1.0
@@ -24,7 +26,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 	-Wwrite-strings -fno-common
 ALL_CFLAGS = -std=c11 $(WARN) $(OPT) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 	-fno-sanitize-recover=all) -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(if $(POSIX),-DPOSIX_TWINS) \
-	$(if $(WERROR),-Werror) $(CFLAGS)
+	$(if $(WERROR),-Werror) $(CRYPT_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 # Each of these has a twin; one of the two is built.
@@ -46,7 +48,7 @@ lastcall: $(BUILD)/lastcall
 	@ln -sf $< $@
 
 $(BUILD)/lastcall: $(OBJECTS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CRYPT_LIBS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -62,7 +64,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/unit.h $(LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Icommon -Iworker -Imaster $(ALL_LDFLAGS) -o $@ $< $(LIBRARY_OBJECTS)
+	$(CC) $(ALL_CFLAGS) -Icommon -Iworker -Imaster $(ALL_LDFLAGS) -o $@ $< $(LIBRARY_OBJECTS) $(CRYPT_LIBS)
 
 # Rebuilds when the flags change, so that no object of another setting is linked.
 $(BUILD)/flags: FORCE
@@ -116,6 +118,23 @@ install: $(BUILD)/lastcall
 
 clean:
 	rm -rf build lastcall
+
+# crypt(3), for auth-file, where libc offers it: in libc itself, or in the libcrypt that comes beside it. Found out
+# once for each way to build.
+$(BUILD)/crypt.mk: Makefile
+	@mkdir -p $(@D)
+	@: > $@; for header in crypt unistd; do for library in '' -lcrypt; do \
+		if [ ! -s $@ ] && printf '#define _GNU_SOURCE\n#include <%s.h>\nint main(int c, char **v) { return !crypt(*v, v[c - 1]); }\n' \
+			$$header | $(CC) $(LDFLAGS) -x c - -x none $$library -o $@.try 2>/dev/null; then \
+			echo "CRYPT_CFLAGS := -DHAVE_CRYPT $$([ $$header = unistd ] || echo -DHAVE_CRYPT_H)" > $@; \
+			echo "CRYPT_LIBS := $$library" >> $@; \
+		fi; done; done; rm -f $@.try
+
+ifneq ($(CRYPT),0)
+ifneq ($(MAKECMDGOALS),clean)
+include $(BUILD)/crypt.mk
+endif
+endif
 
 FORCE:
 .PHONY: all tools run check soak lint bench fuzz conformance install clean FORCE

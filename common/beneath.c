@@ -40,3 +40,9 @@ int beneath_walk(int root, const char *path)
 	}
 	return at;
 }
+
+int beneath_follow(int root, const char *path)
+{
+	return openat(
+	    root, path[0] != '\0' ? path : ".", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}

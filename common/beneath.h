@@ -8,4 +8,7 @@
 /* As system_open_beneath, but a link anywhere on the way is ELOOP. */
 int beneath_walk(int root, const char *path);
 
+/* The same without a care for where links lead. */
+int beneath_follow(int root, const char *path);
+
 #endif

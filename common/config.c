@@ -143,6 +143,15 @@ const struct position *setting_word(const struct config *config, const struct di
 	return s != NULL ? &s->at : otherwise;
 }
 
+const struct config_setting *config_setting_next(const struct config_setting *setting)
+{
+	const struct config_setting *s = setting->next;
+
+	while (s != NULL && (s->base != setting->base || s->directive != setting->directive))
+		s = s->next;
+	return s;
+}
+
 int setting_add(struct config *config, const struct directive *directive, const void *base,
     const struct position *at)
 {
@@ -257,12 +266,37 @@ struct listen_config *listen_add(struct config *config, const char *text,
 	return listener;
 }
 
+/* Reports what is wrong with a service, where the directive to blame (or NULL) was written. */
+static void blame_service(const struct config *config, const struct service_config *service,
+    const char *directive, const char *wrong, struct diagnostics *d)
+{
+	const struct directive *row =
+	    directive != NULL ? directive_find(service->kind->directives, directive) : NULL;
+	const struct config_setting *setting =
+	    row != NULL ? config_setting_find(config, row, service->options) : NULL;
+	const struct position *at = setting != NULL ? &setting->at : &service->at;
+	bool in_place = strcmp(service->name, service->kind->name) == 0;
+
+	config_error(config, d, at, "%s%s \"%s\": %s", option_of(at),
+	    in_place ? "service in place" : "service", service->name, wrong);
+}
+
+void services_link(struct config *config, struct diagnostics *d)
+{
+	for (struct service_config *s = config->services; s != NULL; s = s->next) {
+		const char *blame = NULL, *wrong = NULL;
+
+		if (s->kind->link != NULL)
+			wrong = s->kind->link(s->options, config, &blame);
+		if (wrong != NULL)
+			blame_service(config, s, blame, wrong, d);
+	}
+}
+
 int service_check(
     const struct config *config, const struct service_config *service, struct diagnostics *d)
 {
 	const char *blame = NULL;
-	const struct config_setting *setting = NULL;
-	bool in_place = strcmp(service->name, service->kind->name) == 0;
 
 	if (service->kind->check == NULL)
 		return 0;
@@ -270,15 +304,7 @@ int service_check(
 
 	if (wrong == NULL)
 		return 0;
-	const struct directive *row =
-	    blame != NULL ? directive_find(service->kind->directives, blame) : NULL;
-
-	if (row != NULL)
-		setting = config_setting_find(config, row, service->options);
-	const struct position *at = setting != NULL ? &setting->at : &service->at;
-
-	config_error(config, d, at, "%s%s \"%s\": %s", option_of(at),
-	    in_place ? "service in place" : "service", service->name, wrong);
+	blame_service(config, service, blame, wrong, d);
 	return -1;
 }
 

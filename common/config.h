@@ -212,6 +212,10 @@ void config_error(const struct config *config, struct diagnostics *d, const stru
 const struct config_setting *config_setting_find(
     const struct config *config, const struct directive *directive, const void *base);
 
+/* The next setting of the same directive in the same struct, or NULL: the words of one statement in
+ * their order, the last statement first. */
+const struct config_setting *config_setting_next(const struct config_setting *setting);
+
 /* Frees it all. NULL is allowed. */
 void config_free(struct config *config);
 

@@ -58,25 +58,70 @@ static void check_parent(const struct config *config, const struct position *at,
 	free(folder);
 }
 
-/* Every PATH of a struct: a root and a directory are folders, anything else a file in a folder that
- * exists. */
+static void check_file(const struct config *config, const struct position *at, const char *what,
+    const char *path, struct diagnostics *d)
+{
+	struct stat st;
+
+	if (stat(path, &st) == -1)
+		config_error(config, d, at, "%s \"%s\": %s", what, path,
+		    errno == ENOENT ? "there is no such file" : strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		config_error(config, d, at, "%s \"%s\": it is not a regular file", what, path);
+}
+
+static void check_path(const struct config *config, const struct directive *row,
+    const struct position *at, const char *path, struct diagnostics *d)
+{
+	if (row->min == PATH_FOLDER)
+		check_folder(config, at, row->name, path, d);
+	else if (row->min == PATH_FILE)
+		check_file(config, at, row->name, path, d);
+	else
+		check_parent(config, at, row->name, path, d);
+}
+
+/* The paths in the rows of a directive. The settings have the last row first. */
+static void check_rows(const struct config *config, const struct directive *row, const void *base,
+    const struct position *otherwise, struct diagnostics *d)
+{
+	const struct config_setting *setting = config_setting_find(config, row, base);
+	const struct directive_rows *about = row->choices;
+	char ***rows;
+
+	if (about->folder == 0)
+		return;
+
+	memcpy(&rows, (const char *)base + row->offset, sizeof(rows));
+	for (size_t i = directive_rows(rows); i > 0; i--) {
+		const struct position *at = otherwise;
+
+		for (size_t word = 0; rows[i - 1][word] != NULL; word++) {
+			if (setting == NULL)
+				continue;
+			if (word + 1 == about->folder)
+				at = &setting->at;
+			setting = config_setting_next(setting);
+		}
+		check_folder(config, at, row->name, rows[i - 1][about->folder - 1], d);
+	}
+}
+
+/* Every path of a struct is what its directive says. */
 static void check_paths(const struct config *config, const struct directive *table,
     const void *base, const struct position *otherwise, struct diagnostics *d)
 {
 	for (; table != NULL && table->name != NULL; table++) {
 		const char *path;
 
+		if (table->type == DIRECTIVE_ROWS)
+			check_rows(config, table, base, otherwise, d);
 		if (table->type != DIRECTIVE_PATH)
 			continue;
 		memcpy(&path, (const char *)base + table->offset, sizeof(path));
 		if (path == NULL)
 			continue;
-		const struct position *at = place_of(config, table, base, otherwise);
-
-		if (strcmp(table->name, "root") == 0 || strcmp(table->name, "directory") == 0)
-			check_folder(config, at, table->name, path, d);
-		else
-			check_parent(config, at, table->name, path, d);
+		check_path(config, table, place_of(config, table, base, otherwise), path, d);
 	}
 }
 

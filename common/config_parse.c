@@ -66,6 +66,14 @@ static bool is_in_block(const struct statement *s, const struct keyword *keyword
 	return directive_find(table, word) != NULL;
 }
 
+/* How many words a statement has at most, the name included. */
+static size_t words_of(const struct directive *row)
+{
+	if (row == NULL || directive_takes_words(row))
+		return SIZE_MAX;
+	return row->type == DIRECTIVE_ROWS ? (size_t)row->max + 1 : 2;
+}
+
 /*
  * What a word at the beginning of a line is to the statement before it: the next statement, if the
  * one before is full or the word is the name of one. A word that only looks like it can be quoted.
@@ -76,9 +84,7 @@ static enum statement_break judge(const void *context, const struct statement *s
 	const struct keyword *keyword =
 	    scope->block == NULL ? keyword_find(s->words[0].text) : NULL;
 	const struct directive *row = directive_find(scope->table, s->words[0].text);
-	size_t full = keyword != NULL                    ? keyword->words
-	    : row != NULL && !directive_takes_words(row) ? 2
-							 : SIZE_MAX;
+	size_t full = keyword != NULL ? keyword->words : words_of(row);
 	bool begins = keyword_find(word) != NULL || directive_find(scope->table, word) != NULL;
 	bool in_block = is_in_block(s, keyword, word);
 
@@ -164,7 +170,10 @@ static void duplicate(
 
 static void missing_value(struct parser *p, const struct directive *row, const struct position *at)
 {
-	if (row->initial != NULL)
+	if (row->type == DIRECTIVE_ROWS)
+		config_error(p->config, p->d, at, "%s is written \"%s %s;\"", row->name, row->name,
+		    row->keyword);
+	else if (row->initial != NULL)
 		config_error(p->config, p->d, at, "%s needs a value, such as \"%s\"", row->name,
 		    row->initial);
 	else
@@ -213,11 +222,11 @@ static void apply_directive(struct parser *p, const struct scope *scope,
 	if (s->end == TOKEN_OPEN) {
 		config_error(p->config, p->d, &s->end_at, "%s takes no block", row->name);
 		parser_skip_block(p, s);
-	} else if (first != NULL && row->type != DIRECTIVE_LIST) {
+	} else if (first != NULL && row->type != DIRECTIVE_LIST && row->type != DIRECTIVE_ROWS) {
 		duplicate(p, s, first);
 	} else if (s->count == 1) {
 		missing_value(p, row, &s->words[0].at);
-	} else if (s->count > 2 && !directive_takes_words(row)) {
+	} else if (s->count > 2 && words_of(row) == 2) {
 		config_error(p->config, p->d, &s->words[2].at,
 		    "unexpected \"%.100s\" after the value of %s; is a \";\" missing?",
 		    s->words[2].text, row->name);
@@ -531,5 +540,6 @@ int config_load(struct config *config, const char *path, struct diagnostics *d)
 	parse_file(NULL, config, path, &at, &references, d);
 	reference_resolve(config, &references, d);
 	control_check(config, d);
+	services_link(config, d);
 	return d->errors == before ? 0 : -1;
 }

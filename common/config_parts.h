@@ -42,6 +42,9 @@ const char *place_text(const struct position *at, char *out, size_t size);
 int service_check(
     const struct config *config, const struct service_config *service, struct diagnostics *d);
 
+/* Has the kinds look up the other services that they name, when all files were read. */
+void services_link(struct config *config, struct diagnostics *d);
+
 /*
  * The service that words mean: a named one, or a kind given in place with its arguments, which is
  * made and handed to the configuration. A relative path starts from folder (NULL: the current

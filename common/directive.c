@@ -190,22 +190,23 @@ static int set_flag(
 static int set_choice(
     const struct directive *row, int64_t *value, const char *word, char *why, size_t size)
 {
+	const char *const *choices = row->choices;
 	char list[256];
 
-	for (int64_t i = 0; row->choices[i] != NULL; i++) {
-		if (strcmp(row->choices[i], word) == 0) {
+	for (int64_t i = 0; choices[i] != NULL; i++) {
+		if (strcmp(choices[i], word) == 0) {
 			*value = i;
 			return 0;
 		}
 	}
-	const char *near = diagnostics_nearest(word, row->choices);
+	const char *near = diagnostics_nearest(word, choices);
 
 	if (near != NULL)
 		snprintf(
 		    why, size, "unknown %s \"%.80s\"; did you mean \"%s\"?", row->name, word, near);
 	else
 		snprintf(why, size, "unknown %s \"%.80s\"; it is one of %s", row->name, word,
-		    diagnostics_list(row->choices, " or ", list, sizeof(list)));
+		    diagnostics_list(choices, " or ", list, sizeof(list)));
 	return -1;
 }
 
@@ -295,6 +296,69 @@ static int set_words(const struct directive *row, char ***value, const char *con
 	return 0;
 }
 
+size_t directive_rows(char **const *rows)
+{
+	size_t count = 0;
+
+	while (rows != NULL && rows[count] != NULL)
+		count++;
+	return count;
+}
+
+/* Whether the words can be a row. Returns false with why. */
+static bool row_fits(const struct directive *row, char **const *rows, const char *const *words,
+    size_t count, char *why, size_t size)
+{
+	const struct directive_rows *about = row->choices;
+	const char *wrong = NULL;
+
+	if (count < (size_t)row->min || count > (size_t)row->max) {
+		snprintf(why, size, "%s is written \"%s %s;\"", row->name, row->name, row->keyword);
+		return false;
+	}
+	if (directive_rows(rows) >= DIRECTIVE_ROWS_MAX) {
+		snprintf(why, size, "%s comes more than %d times", row->name, DIRECTIVE_ROWS_MAX);
+		return false;
+	}
+	if (about->check != NULL)
+		wrong = about->check(words, count);
+	if (wrong != NULL)
+		snprintf(why, size, "%s: %s", row->name, wrong);
+	return wrong == NULL;
+}
+
+static int add_row(const struct directive *row, char ****value, const char *const *words,
+    size_t count, const char *folder, char *why, size_t size)
+{
+	const struct directive_rows *about = row->choices;
+	size_t rows = directive_rows(*value), path = about->folder;
+	char **made = NULL, ***more;
+
+	if (!row_fits(row, *value, words, count, why, size))
+		return -1;
+	if (set_words(row, &made, words, count, folder, why, size) == -1)
+		return -1;
+	if (path > 0 && path <= count) {
+		free(made[path - 1]);
+		made[path - 1] = directive_path(folder, words[path - 1]);
+	}
+	more = realloc(*value, (rows + 2) * sizeof(*more));
+	if (more != NULL)
+		*value = more;
+	if (more == NULL || (path > 0 && path <= count && made[path - 1] == NULL)) {
+		no_memory(why, size);
+		for (size_t i = 0; i < count; i++)
+			free(made[i]);
+		free(made);
+		if (more != NULL)
+			more[rows] = NULL;
+		return -1;
+	}
+	more[rows] = made;
+	more[rows + 1] = NULL;
+	return 0;
+}
+
 int directive_set(const struct directive *row, void *base, const char *const *words, size_t count,
     const char *folder, char *why, size_t size)
 {
@@ -312,6 +376,8 @@ int directive_set(const struct directive *row, void *base, const char *const *wo
 	case DIRECTIVE_LIST:
 	case DIRECTIVE_COMMAND:
 		return set_words(row, value, words, count, folder, why, size);
+	case DIRECTIVE_ROWS:
+		return add_row(row, value, words, count, folder, why, size);
 	case DIRECTIVE_NUMBER:
 	case DIRECTIVE_DURATION:
 	case DIRECTIVE_SIZE:
@@ -376,6 +442,13 @@ void directive_release(const struct directive *table, void *base)
 		} else if (directive_takes_words(table)) {
 			free_words(*(char ***)value);
 			*(char ***)value = NULL;
+		} else if (table->type == DIRECTIVE_ROWS) {
+			char ***rows = *(char ****)value;
+
+			for (size_t i = 0; rows != NULL && rows[i] != NULL; i++)
+				free_words(rows[i]);
+			free(rows);
+			*(char ****)value = NULL;
 		}
 	}
 }

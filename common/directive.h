@@ -23,18 +23,41 @@ enum directive_type {
 	DIRECTIVE_LIST, /* the same, and each further statement adds its words */
 	DIRECTIVE_COMMAND, /* WORDS whose first is a program: a path, relative as a PATH is, if
 			    * there is a slash in it, else a name to be looked for */
+	DIRECTIVE_ROWS, /* a statement that may come again, each a row of min to max words ->
+			 * char ***, NULL-terminated rows of NULL-terminated words, owned */
 };
+
+/* What is asked of the file system about a path, when a configuration is checked. */
+enum directive_path {
+	PATH_NEW, /* the folder that it is in is there */
+	PATH_FILE, /* it is a regular file */
+	PATH_FOLDER, /* it is a folder */
+};
+
+#define DIRECTIVE_ROWS_MAX 256 /* of one directive */
 
 #define DIRECTIVE_AUTO -1 /* what `auto` and `unlimited` are stored as */
 #define DIRECTIVE_NO_LIMIT INT64_MAX
+
+/* What else there is to know of ROWS. */
+struct directive_rows {
+	unsigned folder; /* which word is the path of a folder, from 1; 0: none */
+	/* Looks at the words of one row. Returns NULL, or a constant text that says what is wrong.
+	 * May be NULL. */
+	const char *(*check)(const char *const *words, size_t count);
+};
 
 struct directive {
 	const char *name; /* NULL ends a table */
 	enum directive_type type;
 	size_t offset; /* of the value in the struct that the table belongs to */
-	int64_t min, max; /* of NUMBER, DURATION, SIZE, MODE, inclusive */
-	const char *keyword; /* "auto" or "unlimited" where that is allowed, else NULL */
-	const char *const *choices; /* CHOICE: NULL-terminated */
+	/* Of NUMBER, DURATION, SIZE, MODE, inclusive; how many words a ROWS has; of PATH min is an
+	 * enum directive_path. */
+	int64_t min, max;
+	const char *keyword; /* "auto" or "unlimited" where that is allowed, else NULL; of ROWS its
+			      * words as a person is told them, "NAME VALUE" */
+	/* CHOICE: a NULL-terminated array of const char *; ROWS: a struct directive_rows. */
+	const void *choices;
 	const char *initial; /* default as a person would write it; NULL: zero, none */
 };
 
@@ -46,16 +69,20 @@ const struct directive *directive_find(const struct directive *table, const char
 /* Whether it takes any number of words, and is a char **. */
 static inline bool directive_takes_words(const struct directive *row)
 {
-	return row->type >= DIRECTIVE_WORDS;
+	return row->type >= DIRECTIVE_WORDS && row->type != DIRECTIVE_ROWS;
 }
 
 /* Whether a word is a path that starts from a folder which has to be known. */
 bool directive_wants_folder(const struct directive *row, const char *word);
 
+/* How many rows of words a ROWS holds; rows may be NULL. */
+size_t directive_rows(char **const *rows);
+
 /*
  * Writes what words say into the struct at base: one word, or count of them where it takes any
  * number. folder is what a relative PATH starts from, NULL for the current folder. What stood there
- * before is freed, but the words of a LIST, which are added to.
+ * before is freed, but the words of a LIST, which are added to, and the rows of a ROWS, of which
+ * they become one more.
  * Returns 0, or -1 with why set to a message that names the directive ("2d is out of range; grace
  * takes 0 to 1d"); the struct is then unchanged.
  */

@@ -46,6 +46,11 @@ struct service_kind {
 	 */
 	const char *(*look)(const void *options, const char **directive);
 	/*
+	 * Looks up what options name of the rest of the configuration, when all of it was read:
+	 * other services. Returns as check does. May be NULL.
+	 */
+	const char *(*link)(void *options, const struct config *config, const char **directive);
+	/*
 	 * Opens, as the user that started the master, what the workers will need (folders, logs).
 	 * Returns 0, or -1 with a message in why. May be NULL.
 	 */

@@ -39,13 +39,23 @@ int system_peer_group(int connection, uid_t *uid, gid_t *gid, pid_t *pid);
  */
 void *system_shared_memory(size_t size, int *fd);
 
+/* Which symbolic links are followed on the way to a file. */
+enum system_links {
+	LINKS_INSIDE, /* those that stay below the root; the twin follows none */
+	LINKS_NEVER,
+	LINKS_ANYWHERE, /* also those that lead out */
+};
+
 /*
- * Opens path for reading, beneath the folder root and nowhere else, whatever links are on the way.
- * Never blocks on a FIFO. On Linux links that stay inside are followed; the twin follows none. An
- * empty path is the root itself. Returns the descriptor, or -1 with errno: ENOENT, ENOTDIR, EACCES,
- * ENAMETOOLONG, and EXDEV or ELOOP for a path that leads out.
+ * Opens path for reading, beneath the folder root and nowhere else, unless links may lead anywhere.
+ * Never blocks on a FIFO. An empty path is the root itself. Returns the descriptor, or -1 with
+ * errno: ENOENT, ENOTDIR, EACCES, ENAMETOOLONG, and EXDEV or ELOOP for a path that leads out.
  */
-int system_open_beneath(int root, const char *path);
+int system_open_beneath(int root, const char *path, enum system_links links);
+
+/* A file without a name, for reading and writing, gone with its last descriptor. Returns it, or -1
+ * with errno. */
+int system_scratch_file(void);
 
 /* No program that this process starts gains privilege. Returns 0 (also where there is no such
  * thing) or -1. */

@@ -35,6 +35,7 @@ struct open_how_v0 {
 #define SYS_pidfd_send_signal 424
 #endif
 #define RESOLVE_NO_MAGIC 0x02u /* RESOLVE_NO_MAGICLINKS */
+#define RESOLVE_NO_LINKS 0x04u /* RESOLVE_NO_SYMLINKS */
 #define RESOLVE_BELOW 0x08u /* RESOLVE_BENEATH */
 
 int system_pipe(int ends[2])
@@ -88,14 +89,22 @@ fail:
 	return NULL;
 }
 
-int system_open_beneath(int root, const char *path)
+int system_scratch_file(void)
+{
+	return memfd_create("lastcall-scratch", MFD_CLOEXEC);
+}
+
+int system_open_beneath(int root, const char *path, enum system_links links)
 {
 	struct open_how_v0 how = {
 	    .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
-	    .resolve = RESOLVE_BELOW | RESOLVE_NO_MAGIC,
+	    .resolve = RESOLVE_BELOW | (links == LINKS_NEVER ? RESOLVE_NO_LINKS : RESOLVE_NO_MAGIC),
 	};
 	int tries = 3;
 	long fd;
+
+	if (links == LINKS_ANYWHERE)
+		return beneath_follow(root, path);
 
 	/* EAGAIN: something was renamed meanwhile and the kernel could not tell; it asks to try
 	 * again. */

@@ -92,8 +92,26 @@ fail:
 	return NULL;
 }
 
-int system_open_beneath(int root, const char *path)
+int system_scratch_file(void)
 {
+	static unsigned serial; /* no state: names must only differ while they are there */
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof name, "/lastcall-%ld-%u", (long)getpid(), serial++);
+	fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd == -1)
+		return -1;
+	shm_unlink(name);
+	if (fd_set_cloexec(fd, true) == -1)
+		fd_close(&fd);
+	return fd;
+}
+
+int system_open_beneath(int root, const char *path, enum system_links links)
+{
+	if (links == LINKS_ANYWHERE)
+		return beneath_follow(root, path);
 	return beneath_walk(root, path);
 }
 

@@ -49,6 +49,24 @@ size_t setup_places(const struct config *config)
 	return places < SCOREBOARD_LISTENERS ? places : SCOREBOARD_LISTENERS;
 }
 
+/* A folder and a log, and whatever else the rows of a service name. */
+static size_t descriptors_of(const struct service_config *service)
+{
+	const struct directive *row = service->kind->directives;
+	size_t count = 3; /* a log is opened once more before the other is closed */
+
+	for (; row != NULL && row->name != NULL; row++) {
+		const struct directive_rows *about = row->choices;
+		char ***rows;
+
+		if (row->type != DIRECTIVE_ROWS || about->folder == 0)
+			continue;
+		memcpy(&rows, (const char *)service->options + row->offset, sizeof rows);
+		count += directive_rows(rows);
+	}
+	return count;
+}
+
 size_t setup_descriptors(const struct config *config, size_t workers)
 {
 	size_t listeners = (size_t)config->max_listeners;
@@ -56,7 +74,7 @@ size_t setup_descriptors(const struct config *config, size_t workers)
 	size_t count = pool_capacity(workers) * 3 + listeners + folders + 64;
 
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
-		count += 3; /* a folder and a log, and that log once more while it is opened anew */
+		count += descriptors_of(at);
 	return count;
 }
 

@@ -500,7 +500,7 @@ bodies() {
 	[ "$(curl -sS -o /dev/null -w '%{http_code} %{num_connects}\n' "$url/" -o /dev/null "$url/1k.txt" -o /dev/null "$url/no" |
 		tr '\n' ' ')" = "200 1 200 0 404 0 " ]
 	curl -sS "$url/big.bin" | cmp - site/big.bin
-	curl -sS -r 0-99 "$url/big.bin" | cmp - site/big.bin
+	curl -sS -r 0-99 "$url/big.bin" | cmp - <(head -c 100 site/big.bin)
 	[ "$(curl -sS -o /dev/null -w '%{http_code}' -z site/1k.txt "$url/1k.txt")" = 304 ]
 	[ "$(curl -sS -o /dev/null -w '%{http_code}' -d a=b "$url/")" = 405 ]
 	[ "$(curl -sS -o /dev/null -w '%{http_code}' -H 'Expect: 100-continue' -d "$(cat site/1k.txt)" "$url/")" = 405 ]

@@ -24,12 +24,16 @@ unit() {
 @test "corpora of the fuzzers" { unit corpus_test; }
 @test "dates" { unit date_test; }
 @test "diagnostics" { unit diagnostics_test; }
+@test "fields of requests" { unit fields_test; }
+@test "media types" { unit type_test; }
 @test "networks and ranges of ports" { unit network_test; }
 @test "messages to a service manager" { unit notify_test; }
 @test "paths" { unit path_test; }
 @test "policies of control endpoints" { unit policy_test; }
 @test "headers of the PROXY protocol" { unit proxy_header_test; }
+@test "ranges" { unit range_test; }
 @test "request heads" { unit request_test; }
+@test "rules of http services" { unit rules_test; }
 
 @test "no unit test is left out of this file" {
 	for program in "$BATS_TEST_DIRNAME"/unit/*_test.c; do

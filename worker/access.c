@@ -87,22 +87,103 @@ static size_t add_text(char *out, size_t size, const char *text)
 }
 
 /* A quoted field of the client's, or "-". */
-static size_t add_quoted(char *out, size_t size, const char *bytes, size_t length)
+static size_t add_quoted(char *out, size_t size, struct access_text text)
 {
 	size_t n = add_text(out, size, " \"");
 
-	if (bytes == NULL || length == 0)
+	if (text.length == 0)
 		n += add_text(out + n, size - n, "-");
 	else
-		n += log_escape(out + n, size - n - 1, bytes, length);
+		n += log_escape(out + n, size - n - 1, text.bytes, text.length);
 	return n + add_text(out + n, size - n, "\"");
+}
+
+/* A name that stands between spaces, so it can have none; or "-". */
+static size_t add_user(char *out, size_t size, const char *user)
+{
+	size_t n, length;
+
+	if (user == NULL || *user == '\0')
+		return add_text(out, size, "-");
+	length = n = log_escape(out, size, user, strlen(user));
+	for (size_t i = 0; i < length; i++) {
+		if (out[i] == ' ')
+			out[i] = '_';
+	}
+	return n;
+}
+
+static size_t add_line(const struct access_entry *entry, bool combined, char *out, size_t room)
+{
+	char date[DATE_LOG_LENGTH + 1], numbers[64];
+	size_t n;
+
+	date_format_log(time(NULL), date);
+	date[DATE_LOG_LENGTH] = '\0';
+	n = (size_t)snprintf(out, room, "%s - ", entry->peer);
+	n += add_user(out + n, room / 4 - n, entry->user);
+	n += (size_t)snprintf(out + n, room - n, " [%s]", date);
+	/* Each of the client's parts leaves room for what follows. */
+	n += add_quoted(out + n, room / 2 - n, entry->line);
+	snprintf(
+	    numbers, sizeof numbers, " %d %llu", entry->status, (unsigned long long)entry->bytes);
+	n += add_text(out + n, room - n, numbers);
+	if (combined) {
+		n += add_quoted(out + n, room * 3 / 4 - n, entry->referer);
+		n += add_quoted(out + n, room - 2 - n, entry->agent);
+	}
+	return n;
+}
+
+/* A member with the client's bytes as a string: each that is not printable ASCII is the character
+ * of that number, so that the object is JSON whatever they were and no byte is lost. */
+static size_t add_member(char *out, size_t size, const char *name, struct access_text text)
+{
+	size_t n = (size_t)snprintf(out, size, ",\"%s\":\"", name);
+
+	for (size_t i = 0; i < text.length && n + 8 < size; i++) {
+		unsigned char byte = (unsigned char)text.bytes[i];
+
+		if (byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\')
+			out[n++] = (char)byte;
+		else
+			n += (size_t)snprintf(out + n, size - n, "\\u%04x", byte);
+	}
+	out[n++] = '"';
+	return n;
+}
+
+static size_t add_json(const struct access_entry *entry, char *out, size_t room)
+{
+	const struct access_text user = {entry->user, entry->user ? strlen(entry->user) : 0};
+	const char *protocol = entry->minor < 0 ? "" : entry->minor ? "HTTP/1.1" : "HTTP/1.0";
+	struct timespec now;
+	struct tm moment;
+	char when[32] = "";
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (gmtime_r(&now.tv_sec, &moment) != NULL)
+		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &moment);
+	n = (size_t)snprintf(out, room,
+	    "{\"time\":\"%s.%03ldZ\",\"remote\":\"%s\",\"status\":%d,\"bytes\":%llu,"
+	    "\"duration\":%lld.%06lld,\"protocol\":\"%s\"",
+	    when, now.tv_nsec / 1000000, entry->peer, entry->status,
+	    (unsigned long long)entry->bytes, (long long)(entry->duration / 1000000),
+	    (long long)(entry->duration % 1000000), protocol);
+	n += add_member(out + n, room / 8, "method", entry->method);
+	n += add_member(out + n, room / 8, "user", user);
+	n += add_member(out + n, room / 8, "host", entry->host);
+	n += add_member(out + n, room / 4, "target", entry->target);
+	n += add_member(out + n, room / 8, "referer", entry->referer);
+	n += add_member(out + n, room / 8, "agent", entry->agent);
+	out[n++] = '}';
+	return n;
 }
 
 void access_log_add(struct worker *worker, struct access_log *log, const struct access_entry *entry)
 {
-	char date[DATE_LOG_LENGTH + 1], numbers[64];
 	char *out;
-	size_t n, room = ACCESS_LINE_MAX;
 
 	if (log->fd < 0)
 		return;
@@ -113,20 +194,12 @@ void access_log_add(struct worker *worker, struct access_log *log, const struct 
 		flush(worker, log); /* it stays on the list, which does no harm */
 	}
 	out = log->lines + log->length;
-	date_format_log(time(NULL), date);
-	date[DATE_LOG_LENGTH] = '\0';
-	n = (size_t)snprintf(out, room, "%s - - [%s]", entry->host, date);
-	/* Each of the client's parts leaves room for what follows. */
-	n += add_quoted(out + n, room / 2 - n, entry->line, entry->line_length);
-	snprintf(
-	    numbers, sizeof numbers, " %d %llu", entry->status, (unsigned long long)entry->bytes);
-	n += add_text(out + n, room - n, numbers);
-	if (log->format == ACCESS_COMBINED) {
-		n += add_quoted(out + n, room * 3 / 4 - n, entry->referer, entry->referer_length);
-		n += add_quoted(out + n, room - 2 - n, entry->agent, entry->agent_length);
-	}
-	out[n++] = '\n';
-	log->length += n;
+	if (log->format == ACCESS_JSON)
+		log->length += add_json(entry, out, ACCESS_LINE_MAX);
+	else
+		log->length +=
+		    add_line(entry, log->format == ACCESS_COMBINED, out, ACCESS_LINE_MAX);
+	log->lines[log->length++] = '\n';
 	log->lines_held++;
 }
 

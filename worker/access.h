@@ -1,5 +1,6 @@
 /*
- * The access log of an http service: a line for each answer, in the common or the combined format.
+ * The access log of an http service: a line for each answer, in the common or the combined
+ * format, or as a JSON object.
  *
  * The master opens the file (as whoever started it); each worker gathers whole lines and writes
  * them at the end of a turn of its loop, so a line is there before the next wait. A disk that is
@@ -15,7 +16,7 @@
 
 #define ACCESS_LINE_MAX 4096 /* a longer one is cut in its client's parts */
 
-enum access_format { ACCESS_COMMON, ACCESS_COMBINED };
+enum access_format { ACCESS_COMMON, ACCESS_COMBINED, ACCESS_JSON };
 
 struct worker;
 
@@ -31,13 +32,21 @@ struct access_log {
 	char lines[65536];
 };
 
-/* What a line tells. Pointers may be NULL where there is nothing; lengths are in bytes. */
+/* Bytes of the client's; length 0 where there is nothing. */
+struct access_text {
+	const char *bytes;
+	size_t length;
+};
+
+/* What a line tells. */
 struct access_entry {
-	const char *host; /* of the peer, NUL-terminated, ours */
+	const char *peer; /* the address, NUL-terminated, ours */
+	const char *user; /* whose credentials were right, NUL-terminated, the client's; or NULL */
 	int status;
 	uint64_t bytes; /* of the body that was sent */
-	const char *line, *referer, *agent; /* the client's */
-	size_t line_length, referer_length, agent_length;
+	int64_t duration; /* us, from the whole request to the last byte; JSON only */
+	int minor; /* of HTTP/1.x; -1: the head was not understood */
+	struct access_text line, method, target, host, referer, agent;
 };
 
 /* Its descriptor leads to a file that was just opened. */

@@ -1,40 +1,49 @@
 /* Response heads; see answer.h. */
 #include "answer.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "date.h"
 
-static const struct {
+#define STATUS(number, reason)                                                                     \
+	{                                                                                          \
+		number, reason, "HTTP/1.1 " #number " " reason "\r\n",                             \
+		    sizeof("HTTP/1.1 " #number " " reason "\r\n") - 1                              \
+	}
+
+/* The frequent ones first. */
+static const struct status {
 	int status;
-	const char *reason;
-} reasons[] = {
-    {200, "OK"},
-    {204, "No Content"},
-    {301, "Moved Permanently"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {408, "Request Timeout"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {431, "Request Header Fields Too Large"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
+	const char *reason, *line;
+	size_t length;
+} statuses[] = {
+    STATUS(200, "OK"), STATUS(304, "Not Modified"), STATUS(206, "Partial Content"),
+    STATUS(404, "Not Found"), STATUS(204, "No Content"), STATUS(301, "Moved Permanently"),
+    STATUS(302, "Found"), STATUS(307, "Temporary Redirect"), STATUS(308, "Permanent Redirect"),
+    STATUS(400, "Bad Request"), STATUS(401, "Unauthorized"), STATUS(403, "Forbidden"),
+    STATUS(405, "Method Not Allowed"), STATUS(408, "Request Timeout"),
+    STATUS(412, "Precondition Failed"), STATUS(413, "Content Too Large"),
+    STATUS(414, "URI Too Long"), STATUS(416, "Range Not Satisfiable"),
+    STATUS(417, "Expectation Failed"), STATUS(431, "Request Header Fields Too Large"),
+    STATUS(501, "Not Implemented"), STATUS(503, "Service Unavailable"),
+    STATUS(505, "HTTP Version Not Supported"),
+    STATUS(500, "Internal Server Error"), /* the last: what is none of these */
 };
+
+static const struct status *find_status(int status)
+{
+	const struct status *at = statuses,
+			    *last = statuses + sizeof statuses / sizeof *statuses - 1;
+
+	while (at < last && at->status != status)
+		at++;
+	return at;
+}
 
 const char *answer_reason(int status)
 {
-	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-		if (reasons[i].status == status)
-			return reasons[i].reason;
-	}
-	return "Internal Server Error";
+	return find_status(status)->reason;
 }
 
 /* What fits is added; ANSWER_HEAD_MAX makes sure that it does. */
@@ -47,21 +56,6 @@ static void add(struct buffer *out, const char *bytes, size_t length)
 }
 
 #define ADD(out, literal) add(out, literal, sizeof(literal) - 1)
-
-static void add_format(struct buffer *out, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void add_format(struct buffer *out, const char *format, ...)
-{
-	char text[512];
-	va_list arguments;
-	int n;
-
-	va_start(arguments, format);
-	n = vsnprintf(text, sizeof text, format, arguments);
-	va_end(arguments);
-	add(out, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
-}
 
 /* The Date field; written anew once a second. The two statics are a cache of the clock, no state.
  */
@@ -101,113 +95,82 @@ static void add_end(struct buffer *out, const struct answer_manner *manner)
 	ADD(out, "\r\n");
 }
 
-void answer_file(struct buffer *out, const struct answer_manner *manner, const char *fields,
-    size_t fields_length)
+void answer_head(struct buffer *out, const struct answer_manner *manner, int status,
+    const char *fields, size_t length)
 {
-	ADD(out, "HTTP/1.1 200 OK\r\n");
+	const struct status *row = find_status(status);
+
+	add(out, row->line, row->length);
 	add_common(out);
-	add(out, fields, fields_length);
+	add(out, fields, length);
+	if (manner->fields_length > 0)
+		add(out, manner->fields, manner->fields_length);
 	add_end(out, manner);
 }
 
-void answer_not_modified(struct buffer *out, const struct answer_manner *manner, time_t modified)
+const char *answer_fields(int status)
 {
-	time_t now = time(NULL);
-	char date[DATE_LENGTH];
-
-	date_format(modified < now ? modified : now, date);
-	ADD(out, "HTTP/1.1 304 Not Modified\r\n");
-	add_common(out);
-	add_format(out, "Last-Modified: %.*s\r\n", DATE_LENGTH, date);
-	add_end(out, manner);
+	if (status == 405)
+		return "Allow: GET, HEAD, OPTIONS\r\n";
+	return status == 503 ? "Retry-After: 1\r\n" : NULL;
 }
 
-/* The page that goes with a status, and its head with extra fields (each with its line end). */
+/* The page that goes with a status, and its head with more fields. */
 static size_t add_page(struct buffer *out, const struct answer_manner *manner, int status,
-    const char *extra, size_t extra_length)
+    const char *fields, size_t fields_length)
 {
-	const char *reason = answer_reason(status);
-	char page[512];
+	const struct status *row = find_status(status);
+	char page[512], about[ANSWER_TARGET_MAX + 160];
 	int length = snprintf(page, sizeof page,
 	    "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">"
 	    "<meta name=\"viewport\" content=\"width=device-width\"><title>%d %s</title>\n"
 	    "<body style=\"font:16px/1.5 system-ui,sans-serif;margin:15vh "
 	    "auto;max-width:30em;padding:0 1em\">\n"
 	    "<h1>%d %s</h1>\n</body></html>\n",
-	    status, reason, status, reason);
+	    row->status, row->reason, row->status, row->reason);
+	int n = snprintf(about, sizeof about,
+	    "Content-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n%.*s", length,
+	    (int)fields_length, fields);
 
-	add_format(out, "HTTP/1.1 %d %s\r\n", status, reason);
-	add_common(out);
-	add_format(out, "Content-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n", length);
-	add(out, extra, extra_length);
-	add_end(out, manner);
+	answer_head(out, manner, status, about, (size_t)n < sizeof about ? (size_t)n : 0);
 	if (manner->head)
 		return 0;
 	add(out, page, (size_t)length);
 	return (size_t)length;
 }
 
-size_t answer_status(struct buffer *out, const struct answer_manner *manner, int status)
+size_t answer_status(
+    struct buffer *out, const struct answer_manner *manner, int status, const char *fields)
 {
-	static const char allow[] = "Allow: GET, HEAD, OPTIONS\r\n", retry[] = "Retry-After: 1\r\n";
-
-	if (status == 204) {
-		ADD(out, "HTTP/1.1 204 No Content\r\n");
-		add_common(out);
-		ADD(out, allow);
-		add_end(out, manner);
-		return 0;
-	}
-	if (status == 405)
-		return add_page(out, manner, status, allow, sizeof allow - 1);
-	if (status == 503)
-		return add_page(out, manner, status, retry, sizeof retry - 1);
-	return add_page(out, manner, status, "", 0);
+	if (fields == NULL)
+		fields = answer_fields(status);
+	if (fields == NULL)
+		fields = "";
+	return add_page(out, manner, status, fields, strlen(fields));
 }
 
 void answer_state(struct buffer *out, const struct answer_manner *manner, bool serves)
 {
-	int status = serves ? 200 : 503;
-	const char *text = serves ? "ok\n" : "stopping\n";
+	static const char ok[] = "Content-Type: text/plain; charset=utf-8\r\n"
+				 "Cache-Control: no-store\r\nContent-Length: 3\r\n";
+	static const char stopping[] = "Content-Type: text/plain; charset=utf-8\r\n"
+				       "Cache-Control: no-store\r\nContent-Length: 9\r\n";
 
-	add_format(out, "HTTP/1.1 %d %s\r\n", status, answer_reason(status));
-	add_common(out);
-	add_format(out,
-	    "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
-	    "Content-Length: %zu\r\n",
-	    strlen(text));
-	add_end(out, manner);
-	if (!manner->head)
-		add(out, text, strlen(text));
+	if (serves)
+		answer_head(out, manner, 200, ok, sizeof ok - 1);
+	else
+		answer_head(out, manner, 503, stopping, sizeof stopping - 1);
+	if (!manner->head && serves)
+		ADD(out, "ok\n");
+	else if (!manner->head)
+		ADD(out, "stopping\n");
 }
 
-int answer_redirect(struct buffer *out, const struct answer_manner *manner, const char *path,
-    const char *query, size_t query_length, size_t *bytes)
+size_t answer_redirect(struct buffer *out, const struct answer_manner *manner, int status,
+    const char *target, size_t length)
 {
-	static const char plain[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
-	char field[ANSWER_HEAD_MAX - 1024];
-	size_t n = (size_t)snprintf(field, sizeof field, "Location: /"), last = sizeof field - 4;
+	char field[ANSWER_TARGET_MAX + 32];
+	int n = snprintf(field, sizeof field, "Location: %.*s\r\n", (int)length, target);
 
-	for (; *path != '\0' && n + 3 < last; path++) {
-		if (strchr(plain, *path) != NULL)
-			field[n++] = *path;
-		else
-			n += (size_t)snprintf(field + n, 4, "%%%02X", (unsigned char)*path);
-	}
-	/* A target that does not fit cannot be redirected to. */
-	if (*path != '\0' || n + query_length + 2 >= last) {
-		*bytes = answer_status(out, manner, 414);
-		return 414;
-	}
-	field[n++] = '/';
-	if (query_length > 0) {
-		field[n++] = '?';
-		/* The parser let through only visible ASCII. */
-		memcpy(field + n, query, query_length);
-		n += query_length;
-	}
-	memcpy(field + n, "\r\n", 2);
-	*bytes = add_page(out, manner, 301, field, n + 2);
-	return 301;
+	return add_page(out, manner, status, field, (size_t)n);
 }

@@ -46,7 +46,7 @@ enum outcome {
 	OUTCOME_CUT, /* we cut it: grace, QUIT */
 };
 
-#define CONNECTION_PRIVATE 320
+#define CONNECTION_PRIVATE 448
 
 struct connection {
 	struct watch watch;

@@ -97,7 +97,7 @@ static const struct directive exec_directives[] = {
     {.name = "environment", .type = DIRECTIVE_LIST, AT(child.environment)},
     {.name = "pass", .type = DIRECTIVE_LIST, AT(child.pass)},
     {.name = "limit", .type = DIRECTIVE_LIST, AT(child.limits)},
-    {.name = "directory", .type = DIRECTIVE_PATH, AT(child.directory)},
+    {.name = "directory", .type = DIRECTIVE_PATH, .min = PATH_FOLDER, AT(child.directory)},
     {.name = "user", .type = DIRECTIVE_STRING, AT(user)},
     {.name = "umask",
 	.type = DIRECTIVE_MODE,

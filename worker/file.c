@@ -11,18 +11,20 @@
 
 #include "date.h"
 #include "descriptor.h"
-#include "path.h"
 #include "system.h"
+#include "type.h"
 
 #define CACHED_PATH_MAX 200
 #define SETTLED_SECONDS 2 /* a file changed more lately than this is not kept */
 
 struct file_cached {
 	uint32_t hash; /* 0: vacant */
-	uint16_t fields_length;
+	enum coding coding; /* of a sibling: the same file asked for by its name is another */
+	time_t modified;
+	const char *type;
 	struct identity identity;
+	struct file_fields fields;
 	char path[CACHED_PATH_MAX];
-	char fields[FILE_FIELDS_MAX];
 	char body[FILE_CACHED_MAX];
 };
 
@@ -124,9 +126,9 @@ static bool is_same(const struct stat *info, const struct identity *known)
 }
 
 /* FNV-1a; never 0, which is a vacant place. */
-static uint32_t hash_of(const char *path)
+static uint32_t hash_of(const char *path, enum coding coding)
 {
-	uint32_t hash = 2166136261u;
+	uint32_t hash = 2166136261u ^ (uint32_t)coding;
 
 	for (; *path != '\0'; path++)
 		hash = (hash ^ (unsigned char)*path) * 16777619u;
@@ -139,13 +141,14 @@ static struct file_cached *place_of(const struct root *root, uint32_t hash)
 }
 
 /* Gives the file from the cache if it is there and still true. */
-static bool find_cached(const struct root *root, const char *path, struct file *file)
+static bool find_cached(
+    const struct root *root, const char *path, enum coding coding, struct file *file)
 {
-	uint32_t hash = hash_of(path);
+	uint32_t hash = hash_of(path, coding);
 	struct file_cached *cached = place_of(root, hash);
 	struct stat info;
 
-	if (cached->hash != hash || strcmp(cached->path, path) != 0)
+	if (cached->hash != hash || cached->coding != coding || strcmp(cached->path, path) != 0)
 		return false;
 	/* A link may lead elsewhere by now, even out of the root: then it is another file, and not
 	 * this one. */
@@ -157,49 +160,95 @@ static bool find_cached(const struct root *root, const char *path, struct file *
 	file->body = cached->body;
 	file->size = (uint64_t)cached->identity.size;
 	file->identity = cached->identity;
-	file->fields = cached->fields;
-	file->fields_length = cached->fields_length;
+	file->modified = cached->modified;
+	file->type = cached->type;
+	file->fields = &cached->fields;
 	return true;
 }
 
-/* Keeps an open file if it is small and at rest. Then it is served from the cache at once. */
-static void keep(const struct root *root, const char *path, struct file *file)
+/* Whether its last change is so long ago that another one would be seen. */
+static bool is_settled(const struct identity *identity)
 {
-	uint32_t hash = hash_of(path);
+	time_t now = time(NULL);
+
+	return now - identity->changed.tv_sec > SETTLED_SECONDS &&
+	    now - identity->modified.tv_sec > SETTLED_SECONDS;
+}
+
+/* Keeps an open file if it is small and at rest. Then it is served from the cache at once. */
+static void keep(const struct root *root, const char *path, enum coding coding, struct file *file)
+{
+	uint32_t hash = hash_of(path, coding);
 	struct file_cached *cached = place_of(root, hash);
 	size_t length = strlen(path);
 
-	if (file->size > FILE_CACHED_MAX || length >= CACHED_PATH_MAX ||
-	    time(NULL) - file->identity.changed.tv_sec <= SETTLED_SECONDS ||
-	    time(NULL) - file->identity.modified.tv_sec <= SETTLED_SECONDS)
+	if (file->size > FILE_CACHED_MAX || length >= CACHED_PATH_MAX || !file->settled)
 		return;
 	cached->hash = 0;
 	if (pread(file->fd, cached->body, sizeof cached->body, 0) != (ssize_t)file->size ||
 	    !file_is_same(file->fd, &file->identity))
 		return;
 	memcpy(cached->path, path, length + 1);
-	memcpy(cached->fields, file->fields, file->fields_length);
-	cached->fields_length = (uint16_t)file->fields_length;
+	cached->fields = file->made;
+	cached->coding = coding;
 	cached->identity = file->identity;
+	cached->modified = file->modified;
+	cached->type = file->type;
 	cached->hash = hash;
 	fd_close(&file->fd);
 	file->body = cached->body;
+	file->fields = &cached->fields;
 }
 
-static void make_fields(struct file *file, const char *name)
+size_t file_type_field(const struct file_manner *manner, const char *type, char *out, size_t size)
 {
-	time_t now = time(NULL);
-	char date[DATE_LENGTH];
-	int n;
+	bool text = manner->charset != NULL && type_is_text(type);
+	int n = snprintf(out, size, "Content-Type: %s%s%s\r\n", type, text ? "; charset=" : "",
+	    text ? manner->charset : "");
 
-	/* Never later than the Date of the answer (RFC 9110, 8.8.2.1); such a file is not kept. */
-	date_format(
-	    file->identity.modified.tv_sec < now ? file->identity.modified.tv_sec : now, date);
-	n = snprintf(file->fields_made, sizeof file->fields_made,
-	    "Content-Type: %s\r\nContent-Length: %llu\r\nLast-Modified: %.*s\r\n", path_type(name),
-	    (unsigned long long)file->size, DATE_LENGTH, date);
-	file->fields = file->fields_made;
-	file->fields_length = (size_t)n;
+	return n < (int)size ? (size_t)n : 0;
+}
+
+/*
+ * The entity tag: time, size and coding. It is weak as long as a second change in the same tick of
+ * the clock could not be told from the first (RFC 9110, 8.8.1). Not the inode, so that several
+ * machines with the same files agree.
+ */
+static size_t add_tag(const struct file *file, enum coding coding, char *out, size_t size)
+{
+	const struct identity *identity = &file->identity;
+
+	return (size_t)snprintf(out, size, "%s\"%llx.%lx-%llx%s\"", file->settled ? "" : "W/",
+	    (unsigned long long)identity->modified.tv_sec, identity->modified.tv_nsec,
+	    (unsigned long long)identity->size, coding_names[coding].tag);
+}
+
+/* FILE_FIELDS_MAX has room for all of them at their longest. */
+static void make_fields(const struct file_manner *manner, enum coding coding, struct file *file)
+{
+	struct file_fields *f = &file->made;
+	char *text = f->text;
+	char date[DATE_LENGTH];
+	size_t n, room = sizeof f->text;
+
+	n = (size_t)snprintf(
+	    text, room, "Content-Length: %llu\r\n", (unsigned long long)file->size);
+	f->content_at = (uint16_t)n;
+	n += file_type_field(manner, file->type, text + n, room - n);
+	if (coding != CODING_NONE)
+		n += (size_t)snprintf(
+		    text + n, room - n, "Content-Encoding: %s\r\n", coding_names[coding].field);
+	f->state_at = (uint16_t)n;
+	date_format(file->modified, date);
+	n += (size_t)snprintf(text + n, room - n,
+	    "Accept-Ranges: bytes\r\nLast-Modified: %.*s\r\nETag: ", DATE_LENGTH, date);
+	f->tag_at = (uint16_t)n;
+	n += add_tag(file, coding, text + n, room - n);
+	f->tag_length = (uint16_t)(n - f->tag_at);
+	n += (size_t)snprintf(
+	    text + n, room - n, "\r\n%s", manner->vary ? "Vary: Accept-Encoding\r\n" : "");
+	f->length = (uint16_t)n;
+	file->fields = f;
 }
 
 static int status_of(int error)
@@ -218,11 +267,14 @@ static int status_of(int error)
 	}
 }
 
-static int open_file(const struct root *root, const char *path, struct file *file)
+/* name is what its type is told by. */
+static int open_file(const struct root *root, const char *path, const char *name,
+    enum coding coding, struct file *file)
 {
+	time_t now = time(NULL);
 	struct stat info;
 
-	file->fd = system_open_beneath(root->fd, path);
+	file->fd = system_open_beneath(root->fd, path, root->manner->links);
 	if (file->fd == -1)
 		return status_of(errno);
 	if (fstat(file->fd, &info) == -1 || (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
@@ -236,45 +288,83 @@ static int open_file(const struct root *root, const char *path, struct file *fil
 	file->body = NULL;
 	file->size = (uint64_t)info.st_size;
 	file->identity = identity_of(&info);
-	make_fields(file, path);
+	file->settled = is_settled(&file->identity);
+	/* Never later than the Date of the answer (RFC 9110, 8.8.2.1); such a file is not kept. */
+	file->modified = info.st_mtim.tv_sec < now ? info.st_mtim.tv_sec : now;
+	file->type = type_of(root->manner->types, name);
+	make_fields(root->manner, coding, file);
 	return 0;
 }
 
-/* Whether a folder is there. A root that was removed is still open, and is not there. */
+int root_open_folder(const struct root *root, const char *path)
+{
+	int fd = system_open_beneath(root->fd, path, root->manner->links);
+	struct stat info;
+
+	if (fd == -1)
+		return -1;
+	/* A root that was removed is still open, and is not there. */
+	if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) && info.st_nlink > 0)
+		return fd;
+	fd_close(&fd);
+	errno = ENOENT;
+	return -1;
+}
+
+/* Whether a folder is there; also one that may be entered and not read. */
 static bool is_folder(const struct root *root, const char *path)
 {
-	int fd = system_open_beneath(root->fd, path);
-	struct stat info;
-	bool is = fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) && info.st_nlink > 0;
+	int fd = root_open_folder(root, path);
+	bool is = fd >= 0 || errno == EACCES;
 
 	fd_close(&fd);
 	return is;
 }
 
-int file_find(struct root *root, const char *path, bool folder, const char *index, int64_t now,
-    struct file *file)
+/* The path of what is wanted, with the index of a folder and the suffix of a sibling. Returns the
+ * length of the path without that suffix, or 0: it does not fit. */
+static size_t full_path(
+    const struct root *root, const struct file_wanted *wanted, char out[PATH_MAX])
 {
-	char joined[PATH_MAX];
-	const char *wanted = path;
+	const char *index = wanted->folder ? root->manner->index : "";
+	const char *slash = wanted->folder && wanted->path[0] != '\0' ? "/" : "";
+	int n = snprintf(out, PATH_MAX, "%s%s%s", wanted->path, slash, index);
+	size_t suffix = strlen(coding_names[wanted->coding].suffix);
+
+	if (n <= 0 || (size_t)n + suffix >= PATH_MAX)
+		return 0;
+	memcpy(out + n, coding_names[wanted->coding].suffix, suffix + 1);
+	return (size_t)n;
+}
+
+int file_find(struct root *root, const struct file_wanted *wanted, int64_t now, struct file *file)
+{
+	const char *path = wanted->path, *name = wanted->path;
+	char full[PATH_MAX], plain[PATH_MAX];
 	int status;
 
 	file->fd = -1;
 	look_after(root, now);
-	if (folder) {
-		int n = snprintf(joined, sizeof joined, "%s%s%s", path, path[0] ? "/" : "", index);
+	if (wanted->folder || wanted->coding != CODING_NONE) {
+		size_t length = full_path(root, wanted, full);
 
-		if (n >= (int)sizeof joined)
+		if (length == 0)
 			return 404;
-		wanted = joined;
+		path = name = full;
+		if (wanted->coding != CODING_NONE) {
+			memcpy(plain, full, length);
+			plain[length] = '\0';
+			name = plain;
+		}
 	}
-	if (find_cached(root, wanted, file))
+	if (!wanted->open && find_cached(root, path, wanted->coding, file))
 		return 0;
-	status = open_file(root, wanted, file);
-	if (status == 0)
-		keep(root, wanted, file);
-	if (folder && status == 404 && is_folder(root, path))
-		return 403; /* it is there, but has no index to show */
-	return folder && status == 301 ? 403 : status;
+	status = open_file(root, path, name, wanted->coding, file);
+	if (status == 0 && !wanted->open)
+		keep(root, path, wanted->coding, file);
+	if (wanted->folder && status == 404 && is_folder(root, wanted->path))
+		return FILE_FOLDER;
+	return wanted->folder && status == 301 ? 403 : status;
 }
 
 bool file_is_same(int fd, const struct identity *identity)

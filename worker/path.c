@@ -1,5 +1,5 @@
 /*
- * The path of a target becomes a path below a root, and a file's name its type. Nothing reaches out
+ * The path of a target becomes a path below a root. Nothing reaches out
  * that was not decoded and judged as a whole segment before; the segment is judged by its decoded
  * bytes, which are never decoded again.
  */
@@ -67,6 +67,12 @@ static bool is_name(const char *segment, size_t length, const char *name)
 
 int path_resolve(const char *path, size_t length, char *out, size_t size, bool *folder)
 {
+	return path_resolve_with(path, length, out, size, folder, false);
+}
+
+int path_resolve_with(
+    const char *path, size_t length, char *out, size_t size, bool *folder, bool dots)
+{
 	size_t used = 0, at = 0, written;
 	bool ends_in_folder = true;
 
@@ -92,7 +98,7 @@ int path_resolve(const char *path, size_t length, char *out, size_t size, bool *
 				;
 			continue;
 		}
-		if (segment[0] == '.' && !is_name(segment, written, ".well-known"))
+		if (!dots && segment[0] == '.' && !is_name(segment, written, ".well-known"))
 			return 404;
 		if (written + (used > 0) >= size - used)
 			return 414;
@@ -107,134 +113,28 @@ int path_resolve(const char *path, size_t length, char *out, size_t size, bool *
 	return 0;
 }
 
-#define EXTENSION_MAX 11
-#define TEXT(type) type "; charset=utf-8"
-
-/* Sorted by extension, in lower case; path_test looks each of them up. */
-static const struct {
-	char extension[EXTENSION_MAX + 1];
-	const char *type;
-} types[] = {
-    {"7z", "application/x-7z-compressed"},
-    {"aac", "audio/aac"},
-    {"apk", "application/vnd.android.package-archive"},
-    {"apng", "image/apng"},
-    {"atom", "application/atom+xml"},
-    {"avi", "video/x-msvideo"},
-    {"avif", "image/avif"},
-    {"bin", "application/octet-stream"},
-    {"bmp", "image/bmp"},
-    {"bz2", "application/x-bzip2"},
-    {"c", TEXT("text/plain")},
-    {"conf", TEXT("text/plain")},
-    {"css", TEXT("text/css")},
-    {"csv", TEXT("text/csv")},
-    {"deb", "application/vnd.debian.binary-package"},
-    {"diff", TEXT("text/x-diff")},
-    {"doc", "application/msword"},
-    {"docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
-    {"eot", "application/vnd.ms-fontobject"},
-    {"epub", "application/epub+zip"},
-    {"flac", "audio/flac"},
-    {"gif", "image/gif"},
-    {"gz", "application/gzip"},
-    {"h", TEXT("text/plain")},
-    {"heic", "image/heic"},
-    {"htm", TEXT("text/html")},
-    {"html", TEXT("text/html")},
-    {"ico", "image/x-icon"},
-    {"ics", TEXT("text/calendar")},
-    {"iso", "application/x-iso9660-image"},
-    {"jar", "application/java-archive"},
-    {"jpeg", "image/jpeg"},
-    {"jpg", "image/jpeg"},
-    {"js", TEXT("text/javascript")},
-    {"json", "application/json"},
-    {"jsonld", "application/ld+json"},
-    {"jxl", "image/jxl"},
-    {"log", TEXT("text/plain")},
-    {"m3u8", "application/vnd.apple.mpegurl"},
-    {"m4a", "audio/mp4"},
-    {"m4v", "video/mp4"},
-    {"map", "application/json"},
-    {"md", TEXT("text/markdown")},
-    {"mid", "audio/midi"},
-    {"mjs", TEXT("text/javascript")},
-    {"mkv", "video/x-matroska"},
-    {"mov", "video/quicktime"},
-    {"mp3", "audio/mpeg"},
-    {"mp4", "video/mp4"},
-    {"mpeg", "video/mpeg"},
-    {"mpg", "video/mpeg"},
-    {"odp", "application/vnd.oasis.opendocument.presentation"},
-    {"ods", "application/vnd.oasis.opendocument.spreadsheet"},
-    {"odt", "application/vnd.oasis.opendocument.text"},
-    {"ogg", "audio/ogg"},
-    {"ogv", "video/ogg"},
-    {"opus", "audio/ogg"},
-    {"otf", "font/otf"},
-    {"patch", TEXT("text/x-diff")},
-    {"pdf", "application/pdf"},
-    {"png", "image/png"},
-    {"ppt", "application/vnd.ms-powerpoint"},
-    {"pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"},
-    {"ps", "application/postscript"},
-    {"rar", "application/vnd.rar"},
-    {"rpm", "application/x-rpm"},
-    {"rss", "application/rss+xml"},
-    {"rtf", "application/rtf"},
-    {"sh", TEXT("text/x-shellscript")},
-    {"svg", "image/svg+xml"},
-    {"tar", "application/x-tar"},
-    {"tif", "image/tiff"},
-    {"tiff", "image/tiff"},
-    {"toml", "application/toml"},
-    {"ts", "video/mp2t"},
-    {"tsv", TEXT("text/tab-separated-values")},
-    {"ttf", "font/ttf"},
-    {"txt", TEXT("text/plain")},
-    {"vtt", TEXT("text/vtt")},
-    {"wasm", "application/wasm"},
-    {"wav", "audio/wav"},
-    {"weba", "audio/webm"},
-    {"webm", "video/webm"},
-    {"webmanifest", "application/manifest+json"},
-    {"webp", "image/webp"},
-    {"woff", "font/woff"},
-    {"woff2", "font/woff2"},
-    {"xhtml", "application/xhtml+xml"},
-    {"xls", "application/vnd.ms-excel"},
-    {"xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
-    {"xml", TEXT("text/xml")},
-    {"xz", "application/x-xz"},
-    {"yaml", "application/yaml"},
-    {"yml", "application/yaml"},
-    {"zip", "application/zip"},
-    {"zst", "application/zstd"},
-};
-
-const char *path_type(const char *name)
+size_t path_escape(char *out, size_t size, const char *path, size_t length)
 {
-	const char *slash = strrchr(name, '/'), *dot = strrchr(slash ? slash : name, '.');
-	size_t low = 0, high = sizeof(types) / sizeof(*types), length;
-	char extension[EXTENSION_MAX + 1];
+	static const char plain[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+	static const char hex[] = "0123456789ABCDEF";
+	size_t n = 0;
 
-	if (!dot || strlen(dot + 1) > EXTENSION_MAX)
-		return "application/octet-stream";
-	length = strlen(dot + 1);
-	for (size_t i = 0; i <= length; i++) {
-		char byte = dot[1 + i];
-		extension[i] = byte >= 'A' && byte <= 'Z' ? (char)(byte + ('a' - 'A')) : byte;
+	for (size_t i = 0; i < length; i++) {
+		unsigned char byte = (unsigned char)path[i];
+
+		if (byte != 0 && strchr(plain, byte) != NULL) {
+			if (n + 1 >= size)
+				return 0;
+			out[n++] = (char)byte;
+		} else {
+			if (n + 3 >= size)
+				return 0;
+			out[n++] = '%';
+			out[n++] = hex[byte >> 4];
+			out[n++] = hex[byte & 15];
+		}
 	}
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(extension, types[middle].extension);
-		if (order == 0)
-			return types[middle].type;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return "application/octet-stream";
+	out[n] = '\0';
+	return n;
 }

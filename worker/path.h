@@ -25,10 +25,14 @@
  */
 int path_resolve(const char *path, size_t length, char *out, size_t size, bool *folder);
 
+/* The same; with dots also names that begin with a dot are let through. */
+int path_resolve_with(
+    const char *path, size_t length, char *out, size_t size, bool *folder, bool dots);
+
 /*
- * The Content-Type for a file's name, by its extension (ignoring case); never NULL. The name may
- * have folders before it; text types come with "; charset=utf-8".
+ * Escapes a resolved path for a URL: all but unreserved characters and slashes becomes %XX. Returns
+ * the length without the NUL, or 0 where it does not fit (out is then undefined) or is empty.
  */
-const char *path_type(const char *name);
+size_t path_escape(char *out, size_t size, const char *path, size_t length);
 
 #endif

@@ -50,6 +50,11 @@ static bool is_digit(char byte)
 	return byte >= '0' && byte <= '9';
 }
 
+static bool is_space(char byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
 static bool is_hex(char byte)
 {
 	return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
@@ -465,14 +470,6 @@ static uint16_t read_since(struct request *request, const char *bytes, struct sl
 	return 0;
 }
 
-static uint16_t read_none_match(struct request *request, const char *bytes, struct slice value)
-{
-	(void)bytes;
-	(void)value;
-	request->has_none_match = true;
-	return 0;
-}
-
 static uint16_t read_referer(struct request *request, const char *bytes, struct slice value)
 {
 	(void)bytes;
@@ -488,25 +485,34 @@ static uint16_t read_agent(struct request *request, const char *bytes, struct sl
 }
 
 /*
- * The fields that are read, each in the slot of its first letter and length; no two of them share
- * one (a compiler warns of an initializer given twice), so one comparison tells.
+ * The fields that are read, each in a slot of its own (a compiler warns of an initializer given
+ * twice), so one comparison tells. The factors were searched for, so that no two names share one.
  */
-#define FIELD_SLOT(letter, length) (((unsigned)(letter) + (unsigned)(length)) & 15)
+#define FIELD_SLOT(first, last, length)                                                            \
+	((4 * (unsigned)(first) + 6 * (unsigned)(last) + 7 * (unsigned)(length)) & 31)
 
 static const struct known_field {
 	const char *name;
 	uint32_t length;
+	/* Either reads the value, or it is noted that the field came (enum request_noted). */
 	uint16_t (*read)(struct request *request, const char *bytes, struct slice value);
-} known_fields[16] = {
-    [FIELD_SLOT('h', 4)] = {"host", 4, read_host},
-    [FIELD_SLOT('e', 6)] = {"expect", 6, read_expect},
-    [FIELD_SLOT('r', 7)] = {"referer", 7, read_referer},
-    [FIELD_SLOT('c', 10)] = {"connection", 10, read_connection},
-    [FIELD_SLOT('u', 10)] = {"user-agent", 10, read_agent},
-    [FIELD_SLOT('i', 13)] = {"if-none-match", 13, read_none_match},
-    [FIELD_SLOT('c', 14)] = {"content-length", 14, read_length},
-    [FIELD_SLOT('t', 17)] = {"transfer-encoding", 17, read_coding},
-    [FIELD_SLOT('i', 17)] = {"if-modified-since", 17, read_since},
+	uint16_t noted;
+} known_fields[32] = {
+    [FIELD_SLOT('h', 't', 4)] = {"host", 4, read_host, 0},
+    [FIELD_SLOT('e', 't', 6)] = {"expect", 6, read_expect, 0},
+    [FIELD_SLOT('r', 'r', 7)] = {"referer", 7, read_referer, 0},
+    [FIELD_SLOT('c', 'n', 10)] = {"connection", 10, read_connection, 0},
+    [FIELD_SLOT('u', 't', 10)] = {"user-agent", 10, read_agent, 0},
+    [FIELD_SLOT('c', 'h', 14)] = {"content-length", 14, read_length, 0},
+    [FIELD_SLOT('t', 'g', 17)] = {"transfer-encoding", 17, read_coding, 0},
+    [FIELD_SLOT('i', 'e', 17)] = {"if-modified-since", 17, read_since, 0},
+    [FIELD_SLOT('r', 'e', 5)] = {"range", 5, NULL, NOTED_RANGE},
+    [FIELD_SLOT('i', 'e', 8)] = {"if-range", 8, NULL, NOTED_IF_RANGE},
+    [FIELD_SLOT('i', 'h', 8)] = {"if-match", 8, NULL, NOTED_IF_MATCH},
+    [FIELD_SLOT('i', 'h', 13)] = {"if-none-match", 13, NULL, NOTED_IF_NONE_MATCH},
+    [FIELD_SLOT('i', 'e', 19)] = {"if-unmodified-since", 19, NULL, NOTED_IF_UNMODIFIED_SINCE},
+    [FIELD_SLOT('a', 'g', 15)] = {"accept-encoding", 15, NULL, NOTED_ACCEPT_ENCODING},
+    [FIELD_SLOT('a', 'n', 13)] = {"authorization", 13, NULL, NOTED_AUTHORIZATION},
 };
 
 static uint16_t read_field(struct request *request, const char *bytes, struct slice value)
@@ -514,11 +520,13 @@ static uint16_t read_field(struct request *request, const char *bytes, struct sl
 	const char *name = bytes + request->name_at;
 	uint32_t length = request->name_length;
 	/* The bit makes a letter a small one; what is none then finds a name that it is not. */
-	const struct known_field *field = &known_fields[FIELD_SLOT(name[0] | 0x20, length)];
+	const struct known_field *field =
+	    &known_fields[FIELD_SLOT(name[0] | 0x20, name[length - 1] | 0x20, length)];
 
 	if (field->length != length || !same_word(name, length, field->name, length))
 		return 0;
-	return field->read(request, bytes, value);
+	request->noted |= field->noted;
+	return field->read != NULL ? field->read(request, bytes, value) : 0;
 }
 
 static bool read_name(struct request *request, const char *bytes, uint32_t length)
@@ -664,4 +672,32 @@ enum request_result request_parse(struct request *request, const char *bytes, si
 	if (request->state == COMPLETE)
 		return REQUEST_DONE;
 	return request->state == REFUSED ? REQUEST_BAD : REQUEST_MORE;
+}
+
+/* The lines were judged when they were read: each ends in CRLF and, but for the first, has a colon.
+ */
+bool request_field(const struct request *request, const char *bytes, const char *name, uint32_t *at,
+    struct slice *value)
+{
+	uint32_t length = (uint32_t)strlen(name), end = request->head_length - 2, line;
+
+	if (*at == 0)
+		*at = request->line.at + request->line.length + 2;
+	while (*at < end) {
+		const char *lf = memchr(bytes + *at, '\n', end - *at);
+		uint32_t stop = lf != NULL ? (uint32_t)(lf - bytes) - 1 : end;
+
+		line = *at;
+		*at = stop + 2;
+		if (stop - line <= length || bytes[line + length] != ':' ||
+		    !same_word(bytes + line, length, name, length))
+			continue;
+		for (line += length + 1; line < stop && is_space(bytes[line]);)
+			line++;
+		while (stop > line && is_space(bytes[stop - 1]))
+			stop--;
+		*value = (struct slice){line, stop - line};
+		return true;
+	}
+	return false;
 }

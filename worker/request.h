@@ -36,6 +36,20 @@ enum request_method {
 	METHOD_PATCH,
 };
 
+/*
+ * Fields of which only that they came is noted. Whoever wants their values asks
+ * request_field, which reads the lines of the head again.
+ */
+enum request_noted {
+	NOTED_RANGE = 1,
+	NOTED_IF_RANGE = 2,
+	NOTED_IF_MATCH = 4,
+	NOTED_IF_NONE_MATCH = 8, /* If-Modified-Since is void then (RFC 9110, 13.1.3) */
+	NOTED_IF_UNMODIFIED_SINCE = 16,
+	NOTED_ACCEPT_ENCODING = 32,
+	NOTED_AUTHORIZATION = 64,
+};
+
 enum request_result {
 	REQUEST_MORE, /* the head is not complete; every byte there was has been read */
 	REQUEST_DONE, /* complete: head_length is set and every field is valid */
@@ -71,7 +85,7 @@ struct request {
 	bool has_length; /* Content-Length came */
 	uint64_t content_length; /* at most INT64_MAX, so that it fits an off_t */
 	bool expects_continue; /* never for HTTP/1.0 (RFC 9110, 10.1.1) */
-	bool has_none_match; /* If-None-Match came: If-Modified-Since is void (RFC 9110, 13.1.3) */
+	uint16_t noted; /* enum request_noted, or'd */
 	struct slice if_modified_since; /* of these three the last one counts, if one comes twice */
 	struct slice referer;
 	struct slice user_agent;
@@ -103,5 +117,13 @@ void request_init(struct request *request);
  * 414: request line over REQUEST_LINE_MAX. 431: more than REQUEST_FIELDS_MAX fields.
  */
 enum request_result request_parse(struct request *request, const char *bytes, size_t length);
+
+/*
+ * Goes over the fields of one name in a head that was read (REQUEST_DONE): *at is 0 for the first
+ * and is moved on. name is in lower case, without the colon. Returns whether there is one more,
+ * with its value, without the space around it, in *value.
+ */
+bool request_field(const struct request *request, const char *bytes, const char *name, uint32_t *at,
+    struct slice *value);
 
 #endif

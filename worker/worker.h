@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth.h"
 #include "buffer.h"
 #include "closing.h"
 #include "connection.h"
@@ -122,6 +123,9 @@ struct worker {
 	bool logs_kept; /* a log could not be taken since the last answer */
 	struct launcher *launchers; /* list of all */
 	bool crowd_is_clear; /* see crowd.h */
+	uint64_t boundary; /* of multipart answers, with a number each; 0: not needed yet */
+	uint32_t boundaries;
+	struct auth_turns auth_turns; /* whose password may be checked when */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 

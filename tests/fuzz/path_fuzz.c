@@ -2,9 +2,10 @@
  * Fuzzes paths: what resolves has no segment that a file system would climb or hide by, fits, and
  * resolves to itself when escaped again. corpus_test replays the corpus.
  *
- * Sources: worker/path.c
+ * Sources: worker/path.c worker/type.c
  */
 #include "path.h"
+#include "type.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -95,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size)
 		memcpy(path, data, size);
 	path[size] = 0;
-	path_type(path);
+	type_of(NULL, path);
 	path = realloc(path, size ? size : 1);
 	if (!path)
 		abort();

@@ -12,6 +12,9 @@
 #define LLVMFuzzerTestOneInput fuzz_path
 #include "../fuzz/path_fuzz.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_fields
+#include "../fuzz/fields_fuzz.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_control_line
 #include "../fuzz/control_line_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -78,6 +81,7 @@ int main(void)
 	replay("request", fuzz_request);
 	replay("body", fuzz_body);
 	replay("path", fuzz_path);
+	replay("fields", fuzz_fields);
 	replay("control_line", fuzz_control_line);
 	replay("proxy_header", fuzz_proxy_header);
 	return unit_end();

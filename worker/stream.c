@@ -1,0 +1,203 @@
+/*
+ * Sends what does not fit into a buffer: a file, one part of it, or several as multipart/byteranges
+ * (RFC 9110, 14.6). The parts are not kept while they are sent, but read again from the Range
+ * field, which stays in the input buffer: a connection holds no table of them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "descriptor.h"
+#include "http.h"
+
+#define SEND_MAX                                                                                   \
+	(512 * 1024) /* of a file in one go, so that one client does not hold the others           \
+		      */
+#define PIECE (128 * 1024) /* of a file, read and sent at once */
+
+void stream_close(struct connection *c)
+{
+	struct http *http = http_of(c);
+	int fd = http->file - 1;
+
+	if (http->file == 0)
+		return;
+	fd_close(&fd);
+	http->file = 0;
+	if (http->listed)
+		http->site->listings_open--;
+	http->listed = false;
+}
+
+void stream_file(struct connection *c, int status, const struct file *file, struct range range)
+{
+	struct http *http = http_of(c);
+
+	http->file = file->fd + 1;
+	http->status = (int16_t)status;
+	http->at = (off_t)range.first;
+	http->left = range.length;
+	http->sent = 0;
+	http->parts = http->part = 0;
+	http->type = file->type;
+	http->identity = file->identity;
+	http->step = STEP_ANSWER;
+}
+
+/* ---- several parts ---- */
+
+const char *stream_boundary(struct connection *c, char out[40])
+{
+	snprintf(out, 40, "%016llx%08x", (unsigned long long)c->worker->boundary,
+	    (unsigned)http_of(c)->boundary);
+	return out;
+}
+
+/* The head of part number `part`, which is that range; or what ends them all. */
+static size_t part_head(struct connection *c, int part, const struct range *range, uint64_t size,
+    const char *type, char out[PART_HEAD_MAX])
+{
+	char boundary[40], field[TYPE_MAX + 64];
+	int n;
+
+	stream_boundary(c, boundary);
+	if (range == NULL)
+		return (size_t)snprintf(out, PART_HEAD_MAX, "\r\n--%s--\r\n", boundary);
+	file_type_field(&site_of(c)->manner, type, field, sizeof field);
+	n = snprintf(out, PART_HEAD_MAX, "%s--%s\r\n%sContent-Range: bytes %llu-%llu/%llu\r\n\r\n",
+	    part > 0 ? "\r\n" : "", boundary, field, (unsigned long long)range->first,
+	    (unsigned long long)(range->first + range->length - 1), (unsigned long long)size);
+	return (size_t)n;
+}
+
+uint64_t stream_parts_length(
+    struct connection *c, const struct file *file, const struct range *ranges, int parts)
+{
+	char head[PART_HEAD_MAX];
+	uint64_t length = part_head(c, parts, NULL, file->size, file->type, head);
+
+	for (int i = 0; i < parts; i++)
+		length +=
+		    part_head(c, i, &ranges[i], file->size, file->type, head) + ranges[i].length;
+	return length;
+}
+
+/* Writes what comes before part number `part` to the output buffer, and sets out to send it.
+ * Returns false where the field cannot be read as before, which cannot be. */
+static bool begin_part(struct connection *c, int part)
+{
+	struct http *http = http_of(c);
+	const struct range *range = NULL;
+	struct range ranges[RANGES_MAX];
+	char head[PART_HEAD_MAX];
+	struct slice field;
+	uint32_t at = 0;
+	size_t length;
+
+	if (!request_field(&http->request, head_bytes(c), "range", &at, &field) ||
+	    range_parse(head_bytes(c) + field.at, field.length, (uint64_t)http->identity.size,
+		ranges) != http->parts)
+		return false;
+	if (part < http->parts)
+		range = &ranges[part];
+	length = part_head(c, part, range, (uint64_t)http->identity.size, http->type, head);
+	if (c->out == NULL)
+		c->out = buffer_take(&c->worker->buffers);
+	memcpy(c->out->bytes + c->out->end, head, length);
+	c->out->end += (uint32_t)length;
+	http->sent += length;
+	http->part = (int16_t)part;
+	http->at = range != NULL ? (off_t)range->first : 0;
+	http->left = range != NULL ? range->length : 0;
+	return true;
+}
+
+void stream_parts(struct connection *c, const struct file *file, int parts)
+{
+	stream_file(c, 206, file, (struct range){0, 0});
+	http_of(c)->parts = (int16_t)parts;
+	begin_part(c, 0);
+}
+
+/* ---- sending ---- */
+
+/*
+ * Sends a piece of a file: reads it, and looks only then whether the file is still what it was, so
+ * that all that is ever sent is of one state of it. Not with sendfile(2), which queues the file's
+ * own pages: a rewrite in place would change what was sent already. Returns how much was sent, 0
+ * when the file is not what it was, or -1 with errno of send(2).
+ */
+static ssize_t send_piece(struct connection *c)
+{
+	struct http *http = http_of(c);
+	char bytes[PIECE];
+	size_t length = http->left < sizeof bytes ? (size_t)http->left : sizeof bytes;
+	ssize_t got = pread(http->file - 1, bytes, length, http->at);
+
+	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
+		return 0;
+	return send(c->watch.fd, bytes, (size_t)got, MSG_NOSIGNAL);
+}
+
+static bool end_broken(struct connection *c, enum outcome outcome)
+{
+	respond_log(c, http_of(c)->status, http_of(c)->sent);
+	connection_close(c, outcome);
+	return false;
+}
+
+static bool wait_for_room(struct connection *c)
+{
+	connection_set_state(c, CONNECTION_BUSY);
+	connection_deadline(c, options_of(c)->send_timeout);
+	connection_want(c, LOOP_WRITE);
+	return false;
+}
+
+/* Sends the rest of the file or of the part. Returns false when the connection waits or has ended.
+ */
+static bool send_rest(struct connection *c, uint64_t *turn)
+{
+	struct http *http = http_of(c);
+
+	while (http->left > 0) {
+		ssize_t sent;
+
+		if (*turn >= SEND_MAX)
+			return wait_for_room(c);
+		sent = send_piece(c);
+		if (sent > 0) {
+			http->at += sent;
+			http->left -= (uint64_t)sent;
+			http->sent += (uint64_t)sent;
+			*turn += (uint64_t)sent;
+		} else if (sent == 0) {
+			return end_broken(c, OUTCOME_BROKEN);
+		} else if (errno == EAGAIN) {
+			return wait_for_room(c);
+		} else if (errno != EINTR) {
+			return end_broken(c, OUTCOME_LEFT);
+		}
+	}
+	return true;
+}
+
+bool stream_step(struct connection *c, uint64_t *turn)
+{
+	struct http *http = http_of(c);
+
+	for (;;) {
+		if (!http_flush(c) || !send_rest(c, turn))
+			return false;
+		if (http->part >= http->parts)
+			break;
+		if (!begin_part(c, http->part + 1))
+			return end_broken(c, OUTCOME_BROKEN);
+	}
+	stream_close(c);
+	respond_log(c, http->status, http->sent);
+	respond_next(c);
+	return true;
+}
