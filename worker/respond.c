@@ -173,6 +173,9 @@ void respond(struct connection *c, int64_t waited, int64_t *wait)
 	} else if (admitted(c, waited, wait)) {
 		status = path_resolve_with(head_bytes(c) + r->path.at, r->path.length, path,
 		    sizeof path, &folder, http->site->dot_files);
+		/* Whoever sends such a path is refused as one who sends a malformed head. */
+		if (status == 400 || status == 414)
+			http->request.keep_alive = false;
 		if (status == 0)
 			answer_path(c, path, folder);
 		else
