@@ -135,6 +135,18 @@ siblings() {
 	[ "$(cat body)" = gz ]
 }
 
+@test "one part is of the sibling that is sent, several parts are of the file itself" {
+	siblings
+	get /a.css -H 'Accept-Encoding: gzip' -r 1-1
+	[ "$status" = 206 ]
+	[ "$(field Content-Encoding)" = gzip ]
+	[ "$(cat body)" = z ]
+	get /a.css -H 'Accept-Encoding: gzip' -r 0-0,4-8
+	[ "$status" = 206 ]
+	[ -z "$(field Content-Encoding)" ]
+	grep -q '^color' body
+}
+
 @test "each coding has a tag of its own, and conditions are about the one that is sent" {
 	siblings
 	wait_until is_settled site/a.css.zst

@@ -229,6 +229,11 @@ is_settled() {
 	[ "$(field Allow)" = "GET, HEAD, OPTIONS" ]
 	get /nothing -H 'If-None-Match: *' -r 0-1
 	[ "$status" = 404 ]
+	# A path that nobody means is refused for good.
+	start_with 'error-page 400 /404.html;'
+	said=$("$talk" "$address" 'send:GET /%00 HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n' read 2>how | tr -d '\r')
+	[[ "$said" == "HTTP/1.1 400 "*$'\n'"Connection: close"$'\n'*"nothing here" ]]
+	grep -qx eof=1 how
 	rejected 'error-page 404 404.html;' 'a file below the root'
 	rejected 'error-page 299 /x.html;' 'a status is one of'
 }

@@ -59,7 +59,9 @@ int respond_find(struct connection *c, struct place *place, struct file *file)
 {
 	int status = file_find(place->root, &place->wanted, c->worker->now, file);
 
-	if (status == 0 && site_of(c)->precompressed &&
+	/* Several parts are of the file itself: a multipart body has no place to say that its parts
+	 * are coded. */
+	if (status == 0 && site_of(c)->precompressed && !place->wanted.open &&
 	    (http_of(c)->request.noted & NOTED_ACCEPT_ENCODING))
 		status = prefer_sibling(c, place, file);
 	return status;
