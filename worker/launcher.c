@@ -370,7 +370,12 @@ int launcher_attach(
 	launcher->watch.ready = launcher_ready;
 	launcher->next = worker->launchers;
 	worker->launchers = launcher;
-	return loop_watch(worker->loop, &launcher->watch, LOOP_READ);
+	if (loop_watch(worker->loop, &launcher->watch, LOOP_READ) == 0)
+		return 0;
+	/* It ends when its channel does, and is reaped. */
+	launcher->gone = true;
+	fd_close(&launcher->watch.fd);
+	return -1;
 }
 
 /* ---- the end ---- */
