@@ -322,6 +322,7 @@ static bool is_passing(int error)
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
+	case ETOOMANYREFS:
 	case ETXTBSY:
 	case EPIPE:
 		return true;
