@@ -860,6 +860,28 @@ somebody_waits() {
 	! queue_is 0
 }
 
+@test "a stop serves those who wait in the queue of a Unix socket, however long their programs take" {
+	start_conf "workers 2; service slow exec { command sh -c \"echo began; sleep 0.5; echo answer\"; max-connections 1; }
+		listen unix:$work/run/s -> slow;"
+	for i in 1 2 3; do
+		socat -u "UNIX-CONNECT:$work/run/s" - >"told.$i" 2>&1 3>&- &
+		background+=($!)
+	done
+	wait_until grep -q began told.1 told.2 told.3
+	wait_until two_wait
+	stop_server
+	[ "$ended" -eq 0 ]
+	wait_until all_answered
+}
+
+two_wait() {
+	[ "$(ss -Hxl src "$work/run/s" | awk '{ print $3 }')" -eq 2 ]
+}
+
+all_answered() {
+	[ "$(cat told.1 told.2 told.3 | grep -c answer)" -eq 3 ]
+}
+
 @test "when the master is killed, those who wait in the queue for max-connections are served" {
 	service 'command cat; max-connections 2;'
 	load_begin -P echo -m close -c 16 -d 20000
