@@ -90,6 +90,7 @@ struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
 	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
+	_Atomic uint64_t limited; /* not 0: for its limit it did not look whether more wait */
 };
 
 /*
@@ -147,6 +148,10 @@ static inline struct tally *scoreboard_tally(
 /* Adds what one tally says now to another that is nobody else's. */
 void tally_add(struct tally *sum, const struct tally *tally);
 void tally_clear(struct tally *tally);
+
+/* Whether a worker that lives has turned from a listener for its limit: its queue may have more,
+ * however quiet it is. */
+bool scoreboard_is_limited(const struct scoreboard *scoreboard, size_t listener);
 
 /* Adds to a counter that only this process writes: no locked instruction is needed. */
 static inline void slot_add(_Atomic uint64_t *counter, uint64_t n)

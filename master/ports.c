@@ -511,6 +511,8 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 	if (before != CLOSING_RELEASED && is_overdue(ports, listener, now))
 		force(ports, listener, now);
 	else {
+		if (scoreboard_is_limited(ports->pool->scoreboard, listener->index))
+			closing_saw_arrival(closing, now);
 		closing->none_under_way = before == CLOSING_GATED &&
 		    listener_has_none_under_way(ports->listeners, listener);
 		*next = clock_earlier(*next, closing_step(closing, &ports->census, now));
