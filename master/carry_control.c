@@ -100,7 +100,8 @@ static void leave_endpoint(
 	carry_put_number(out, "unix", endpoint->path != NULL);
 	if (endpoint->path != NULL)
 		carry_put(out, path_fields, endpoint->path);
-	if (endpoint->token != NULL)
+	/* Of one that takes nobody any more it is of no use. */
+	if (endpoint->token != NULL && !endpoint->leaving)
 		carry_put_bytes(out, "token", endpoint->token->bytes, endpoint->token->length);
 }
 

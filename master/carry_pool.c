@@ -11,6 +11,7 @@
 
 static const struct carry_field pool_fields[] = {
     OF_POOL(CARRY_NUMBER, wanted),
+    OF_POOL(CARRY_NUMBER, most),
     OF_POOL(CARRY_NUMBER, generation),
     OF_POOL(CARRY_NUMBER, generations),
     OF_POOL(CARRY_FD, drain[0]),
@@ -115,7 +116,7 @@ int pool_resume(struct carry_in *in, const struct parts *parts)
 	}
 	if (carry_get(in, pool_fields, pool) == -1)
 		return -1;
-	if (pool->wanted == 0 || pool->wanted > pool_most(pool))
+	if (pool->wanted == 0 || pool->wanted > pool->most || pool->most > POOL_SEATS)
 		return carry_wrong(in, "the pool makes no sense");
 	return 0;
 }

@@ -153,7 +153,9 @@ static struct config *complete(
 	apply_control(config, options, d);
 	if (apply_options(config, options) == -1)
 		diagnostics_error(d, &(struct position){0}, NULL, 0, "%s", strerror(errno));
-	config_check_system(config, d);
+	/* What is carried over was checked when it came into force. */
+	if (!options->resumes)
+		config_check_system(config, d);
 	if (d->errors == 0 && config->listeners == NULL && config->controls == NULL)
 		diagnostics_error(d, &(struct position){.file = file}, NULL, 0,
 		    "nothing to serve: there is no listen");
@@ -228,6 +230,7 @@ static struct config *load_inherited(const struct options *options, load_functio
 	struct options with_texts = *options;
 	struct config *first = NULL, **end = &first;
 
+	with_texts.resumes = true;
 	for (size_t i = 0; i < inheritance->sources.count; i++) {
 		with_texts.given = inheritance->sources.of[i];
 		*end = load(&with_texts, d);
@@ -302,6 +305,9 @@ static int start(const struct options *options, load_function *load)
 		return STATUS_FAILED;
 	}
 	invocation_find(&invocation, options->argv);
+	if (inherits == 1 && inheritance.sources.program != NULL)
+		snprintf(invocation.program, sizeof invocation.program, "%s",
+		    inheritance.sources.program);
 	if (inherits == 1)
 		return resume(options, &source, &inheritance);
 	/* Before -d forks: it is this process that they were meant for. */

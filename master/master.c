@@ -72,6 +72,7 @@ struct master {
 	bool failed; /* it stops because it cannot serve */
 	bool interrupted; /* INT came once */
 	bool killed; /* SIGKILL was sent to who was left */
+	int rehearsal_result; /* where a rehearsal tells what it came to; -1 */
 };
 
 /* Signals that the master hears. What each does is in handle_signals. */
@@ -166,7 +167,7 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 	/* The words first: what accept says from here on is understood by whoever hears it. */
 	pool_order_stop(&master->pool);
 	reload_abandon(&master->reload, now);
-	upgrade_abandon(&master->upgrade);
+	upgrade_abandon(&master->upgrade, now);
 	ports_stop(&master->ports, now);
 	pool_stop(&master->pool);
 }
@@ -190,7 +191,7 @@ static void ask_stop(struct master *master, int64_t now, const char *why)
 	pool_order_delay(&master->pool);
 	master->ports.no_more = true;
 	reload_abandon(&master->reload, now);
-	upgrade_abandon(&master->upgrade);
+	upgrade_abandon(&master->upgrade, now);
 }
 
 static void begin_cut(struct master *master, int64_t now, const char *why)
@@ -398,7 +399,9 @@ static int64_t reconcile(struct master *master, int64_t now)
 		next = clock_earlier(next, reload_step(&master->reload, now));
 	next = clock_earlier(next, control_step(&master->control, now));
 	next = clock_earlier(next, keep_informed(master, now));
-	if (master->pool.living == 0 &&
+	if (master->state >= MASTER_DELAYING)
+		next = clock_earlier(next, upgrade_end(&master->upgrade, now));
+	if (master->pool.living == 0 && !upgrade_is_busy(&master->upgrade) &&
 	    (master->state == MASTER_DRAINING || master->state == MASTER_CUTTING))
 		finish(master, now);
 	return clock_earlier(next, master->deadline);
@@ -494,6 +497,7 @@ static void detach(void *owner)
 	fd_close(&master->announce.parent);
 	fd_close(&master->announce.lifeline);
 	fd_close(&master->upgrade.result.fd);
+	fd_close(&master->rehearsal_result);
 	notify_close(&master->notify);
 	activation_close(&master->activation);
 	loop_close(master->loop);
@@ -680,6 +684,7 @@ static void init(struct master *master, struct config *config, const struct anno
 	    .announce = *announce,
 	    .state = MASTER_STARTING,
 	    .deadline = CLOCK_NEVER,
+	    .rehearsal_result = -1,
 	    .pidfile = {.fd = -1},
 	    .signals = {.fd = -1, .ready = signals_ready},
 	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
@@ -716,6 +721,10 @@ static void init(struct master *master, struct config *config, const struct anno
 			    .ports = &master->ports,
 			    .control = &master->control,
 			    .pidfile = &master->pidfile,
+			    .log = &master->log,
+			    .program = source != NULL && source->invocation != NULL
+				? source->invocation->program
+				: "",
 			    .activation = &master->activation,
 			    .notify = &master->notify,
 			    .store = &master->store,
@@ -786,6 +795,7 @@ static int resume_all(
     struct master *master, struct inheritance *inheritance, char *why, size_t size)
 {
 	struct config *config = master->reload.config;
+	char reason[384];
 	int result;
 
 	umask((mode_t)config->umask);
@@ -803,8 +813,12 @@ static int resume_all(
 	if (privilege_raise_descriptors(&config->max_connections,
 		setup_descriptors(config, setup_workers(config)), why, size) == -1)
 		return -1;
-	if (setup_services(config, why, size) == -1)
+	if (setup_services(config, reason, sizeof reason) == -1) {
+		snprintf(why, size,
+		    "%s; the configuration in force names it: change that by a reload first",
+		    reason);
 		return -1;
+	}
 	master->upgrade.parts.rehearses = inheritance->rehearses;
 	result = state_resume(&inheritance->in, &master->upgrade.parts);
 	snprintf(why, size, "%s", inheritance->in.why);
@@ -824,6 +838,7 @@ static void rehearse(struct master *master, const struct inheritance *inheritanc
 
 	if (pool_forget(&master->pool) == -1)
 		rehearsal_end(inheritance, "failed", strerror(errno), "");
+	master->rehearsal_result = inheritance->result;
 	master->reload.rehearsal = &rehearsal;
 	reload_ask(&master->reload);
 	while (!rehearsal.over || (master->pool.living > 0 && now < end)) {
@@ -831,6 +846,9 @@ static void rehearse(struct master *master, const struct inheritance *inheritanc
 
 		if (signals_take(SIGCHLD))
 			pool_reap(&master->pool, now);
+		/* Nobody waits for it any more: what it has made in the system goes with it. */
+		if (signals_take(SIGTERM))
+			reload_abandon(&master->reload, now);
 		next = pool_reconcile(&master->pool, now);
 		if (!rehearsal.over)
 			next = clock_earlier(next, reload_step(&master->reload, now));

@@ -30,6 +30,7 @@ struct options {
 	const char *token_file; /* --token-file */
 	int64_t grace, ttl, heartbeat; /* ms; -1: not said */
 	const char *config_file; /* -c */
+	bool resumes; /* the configuration is one that was in force before an upgrade */
 	const struct config_source
 	    *given; /* its text, where an upgrade carries it over; else NULL */
 	const char *pid_file; /* -p */

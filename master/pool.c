@@ -24,6 +24,7 @@
 #include "system.h"
 #include "watchdog.h"
 
+#define MORE_MAX 16 /* workers that can be added to those of the start */
 #define MESSAGES_MAX 64 /* of one worker in one go */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
@@ -45,7 +46,11 @@ void pool_set_state(struct worker_process *worker, enum worker_state state)
 
 size_t pool_capacity(size_t wanted)
 {
-	return wanted * 2 + 32;
+	size_t generations = wanted * POOL_GENERATIONS_MAX + MORE_MAX;
+	size_t renewal = 2 * (wanted + MORE_MAX);
+	size_t capacity = generations > renewal ? generations : renewal;
+
+	return capacity < SCOREBOARD_SLOTS ? capacity : SCOREBOARD_SLOTS;
 }
 
 int pool_make(struct pool *pool, size_t capacity)
@@ -91,11 +96,15 @@ int pool_open(struct pool *pool, size_t wanted)
 	if (scoreboard_open(pool->scoreboard, pool->capacity) == -1)
 		return -1;
 	pool->wanted = wanted;
+	pool->most = wanted + MORE_MAX < POOL_SEATS ? wanted + MORE_MAX : POOL_SEATS;
 	return fd_pipe(pool->drain);
 }
 
 int pool_forget(struct pool *pool)
 {
+	pool->others = pool->living;
+	pool->others_wanted = pool->wanted;
+	pool->other_generations = pool_generations(pool);
 	for (size_t i = 0; i < pool->capacity; i++) {
 		fd_close(&pool->workers[i].channel.fd);
 		pool_vacate(pool, i);
@@ -1047,9 +1056,13 @@ bool pool_uses(const struct pool *pool, const struct config *config)
 	return false;
 }
 
-int pool_admits(
+/* Whether a renewal by so many workers has room. Returns 0, or -1 with why. */
+static int admit_renewal(
     const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size)
 {
+	size_t living = pool->living + pool->others;
+	size_t serving = pool->others > 0 ? pool->others_wanted : pool->wanted;
+
 	if (wanted > pool_most(pool)) {
 		snprintf(why, size,
 		    "%zu workers are more than were made room for at the start, which is %zu: that "
@@ -1058,13 +1071,14 @@ int pool_admits(
 		return -1;
 	}
 	/* Where their time is bounded, that bounds them. */
-	if ((pool_generations(pool) >= POOL_GENERATIONS_MAX && retire_grace == DIRECTIVE_AUTO) ||
-	    pool->capacity - pool->living < wanted) {
+	if ((pool_generations(pool) + pool->other_generations >= POOL_GENERATIONS_MAX &&
+		retire_grace == DIRECTIVE_AUTO) ||
+	    living + wanted > pool->capacity) {
 		snprintf(why, size,
-		    "%zu workers of earlier generations are still finishing; retire-grace bounds "
-		    "how "
-		    "long they may",
-		    pool->living > pool->wanted ? pool->living - pool->wanted : 0);
+		    "%zu worker%s of earlier generations %s still finishing, and there is room "
+		    "for %zu workers in all; retire-grace bounds how long they may",
+		    living > serving ? living - serving : 0, living == serving + 1 ? "" : "s",
+		    living == serving + 1 ? "is" : "are", pool->capacity);
 		return -1;
 	}
 	return 0;
@@ -1072,7 +1086,7 @@ int pool_admits(
 
 int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
 {
-	if (pool_admits(pool, plan->wanted, plan->config->retire_grace, why, size) == -1)
+	if (admit_renewal(pool, plan->wanted, plan->config->retire_grace, why, size) == -1)
 		return -1;
 	pool->next = *plan;
 	pool->next.generation = ++pool->generations;
@@ -1127,11 +1141,16 @@ void pool_renew_abandon(struct pool *pool, int64_t now)
 	for (size_t i = 0; i < POOL_SEATS; i++) {
 		struct seat *seat = &pool->seats[i];
 
-		if (seat->heir >= 0 && pool->order < ORDER_STOP)
-			retire(pool, &pool->workers[seat->heir], now);
-		else if (seat->heir >= 0)
-			pool->workers[seat->heir].heir = false;
+		struct worker_process *heir = seat->heir >= 0 ? &pool->workers[seat->heir] : NULL;
+
 		seat->heir = -1;
+		if (heir == NULL)
+			continue;
+		heir->config = NULL; /* it goes before the heir has */
+		if (pool->order < ORDER_STOP)
+			retire(pool, heir, now);
+		else
+			heir->heir = false;
 	}
 }
 
@@ -1139,7 +1158,7 @@ void pool_renew_abandon(struct pool *pool, int64_t now)
 
 size_t pool_most(const struct pool *pool)
 {
-	return pool->capacity / 2 < POOL_SEATS ? pool->capacity / 2 : POOL_SEATS;
+	return pool->most;
 }
 
 bool pool_want(struct pool *pool, size_t wanted)

@@ -139,6 +139,7 @@ struct pool {
 	struct seat *seats;
 	struct seat drainer; /* counts those started by pool_start_drainer, and their back-off */
 	size_t wanted; /* seats in use */
+	size_t most; /* that there can be */
 	size_t living; /* processes not yet reaped */
 
 	unsigned generation; /* of those in the seats */
@@ -150,6 +151,8 @@ struct pool {
 	enum order order; /* our own truth of the order's word */
 	bool served; /* a worker was ready once: what makes one fail to start then may pass */
 	bool fork_failing; /* the log knows */
+	/* In a rehearsal, of the server that goes on: workers, those that serve, generations. */
+	size_t others, others_wanted, other_generations;
 	bool rehearses; /* its workers are for a rehearsal, and serve nobody */
 	bool missed; /* a heart did not beat: somebody may have died unheard */
 	int64_t watched_at; /* when the hearts were last listened to */
@@ -185,11 +188,6 @@ size_t pool_most(const struct pool *pool);
 
 /* How many generations have workers that live. */
 size_t pool_generations(const struct pool *pool);
-
-/* Whether a renewal by so many workers has room, with that retire-grace. Returns 0, or -1 with why.
- */
-int pool_admits(
-    const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size);
 
 /* Whether every worker that retires has left the listeners, but for those that are stopped. */
 bool pool_has_left(const struct pool *pool);

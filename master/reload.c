@@ -343,7 +343,10 @@ void reload_abandon(struct reload *reload, int64_t now)
 		const struct control_reload told = {.lines = "", .why = "the server is stopping"};
 
 		reload->begun = reload->asked;
-		control_reloaded(reload->control, reload->begun, &told);
+		if (reload->rehearsal != NULL)
+			reload->rehearsal->over = true; /* its clients are another process's */
+		else
+			control_reloaded(reload->control, reload->begun, &told);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include "control.h"
 #include "handover.h"
 #include "listener.h"
+#include "log.h"
 #include "pidfile.h"
 #include "pool.h"
 #include "ports.h"
@@ -63,6 +64,13 @@ static const struct carry_field reload_fields[] = {
     CARRY_END,
 };
 
+static const struct carry_field log_fields[] = {
+    CARRY_FIELD(CARRY_NUMBER, struct log, torn),
+    CARRY_FIELD(CARRY_NUMBER, struct log, dropped),
+    CARRY_FIELD(CARRY_NUMBER, struct log, dropped_total),
+    CARRY_END,
+};
+
 static const struct carry_field reopen_fields[] = {
     CARRY_FIELD(CARRY_NUMBER, struct reopen, asked),
     CARRY_FIELD(CARRY_NUMBER, struct reopen, begun),
@@ -90,7 +98,10 @@ uint64_t config_number(const struct parts *parts, const struct config *config)
 {
 	uint64_t number = 0;
 
-	while (config_numbered(parts, number) != config)
+	const struct config *at;
+
+	/* One that is not there any more has the number behind the last, which stands for none. */
+	while ((at = config_numbered(parts, number)) != NULL && at != config)
 		number++;
 	return number;
 }
@@ -187,6 +198,7 @@ void state_leave(struct carry_out *out, const struct parts *parts)
 	}
 	carry_line(out, "lastcall");
 	carry_put(out, shape_fields, &shape_of_this);
+	carry_put_bytes(out, "program", parts->program, strlen(parts->program));
 	carry_put_number(out, "configs", configs);
 	carry_put_number(out, "sources", sources);
 	leave_sources(out, parts);
@@ -195,6 +207,8 @@ void state_leave(struct carry_out *out, const struct parts *parts)
 	carry_put_fd(out, "pidfile", parts->pidfile->fd);
 	if (parts->pidfile->fd >= 0)
 		carry_put_bytes(out, "path", parts->pidfile->path, strlen(parts->pidfile->path));
+	carry_line(out, "log");
+	carry_put(out, log_fields, parts->log);
 	carry_line(out, "reopen");
 	carry_put(out, reopen_fields, parts->reopen);
 	manager_leave(out, parts);
@@ -234,6 +248,7 @@ int state_sources(struct carry_in *in, struct state_sources *sources)
 {
 	struct shape shape = {0};
 	uint64_t configs, count;
+	size_t length;
 
 	*sources = (struct state_sources){.count = 0};
 	if (!carry_next(in) || strcmp(in->kind, "lastcall") != 0)
@@ -244,6 +259,8 @@ int state_sources(struct carry_in *in, struct state_sources *sources)
 		return carry_wrong(in,
 		    "the running server and this program share their memory "
 		    "in different shapes; this takes a restart");
+	if (carry_get_bytes(in, "program", &sources->program, &length) == -1)
+		return -1;
 	if (carry_get_number(in, "configs", STATE_CONFIGS_MAX, &configs) == -1 ||
 	    carry_get_number(in, "sources", UINT64_MAX, &count) == -1)
 		return carry_wrong(in, "too many configurations are still in use");
@@ -270,6 +287,8 @@ void state_release_sources(struct state_sources *sources)
 		}
 	}
 	sources->count = 0;
+	free(sources->program);
+	sources->program = NULL;
 }
 
 static int master_resume_line(struct carry_in *in, const struct parts *parts)
@@ -283,6 +302,11 @@ static int master_resume_line(struct carry_in *in, const struct parts *parts)
 	if (parts->pidfile->fd >= 0 && parts->pidfile->path == NULL)
 		return carry_wrong(in, "the pid file has no path");
 	return 0;
+}
+
+static int log_resume(struct carry_in *in, const struct parts *parts)
+{
+	return carry_get(in, log_fields, parts->log);
 }
 
 static int reopen_resume(struct carry_in *in, const struct parts *parts)
@@ -306,7 +330,8 @@ static int prepare_older(struct carry_in *in, const struct parts *parts)
 	for (struct config *at = parts->reload->older; at != NULL; at = at->older) {
 		if (setup_services(at, why, sizeof why) == -1 &&
 		    listeners_use(parts->listeners, at))
-			return carry_wrong(in, "%s", why);
+			return carry_wrong(in,
+			    "what a port still needs of an earlier configuration is gone: %s", why);
 	}
 	return 0;
 }
@@ -316,6 +341,7 @@ static const struct {
 	int (*resume)(struct carry_in *in, const struct parts *parts);
 } kinds[] = {
     {"master", master_resume_line},
+    {"log", log_resume},
     {"reopen", reopen_resume},
     {"manager", manager_resume},
     {"passed", passed_resume},

@@ -16,6 +16,7 @@ struct carry_in;
 struct carry_out;
 struct control;
 struct listeners;
+struct log;
 struct notify;
 struct pidfile;
 struct pool;
@@ -35,6 +36,8 @@ struct parts {
 	struct ports *ports;
 	struct control *control;
 	struct pidfile *pidfile;
+	struct log *log;
+	const char *program; /* that an upgrade runs */
 	struct activation *activation;
 	struct notify *notify;
 	struct store *store;
@@ -51,6 +54,7 @@ struct state_sources {
 	struct config_source *of[STATE_CONFIGS_MAX]; /* lists, owned; the first is of the one in
 						      * force */
 	size_t count; /* of configurations */
+	char *program; /* that an upgrade runs, owned */
 };
 
 /* Reads what comes first: that the two programs understand each other, and the sources. Returns 0,

@@ -21,6 +21,7 @@
 #include "system.h"
 
 #define REHEARSAL_MS 60000 /* at most */
+#define ENDING_MS 1000 /* from TERM to KILL, for one that takes longer */
 #define TOLD_MAX 65536 /* bytes of what a rehearsal tells */
 
 extern char **environ;
@@ -111,22 +112,40 @@ static void fail(struct upgrade *upgrade, bool wrong, const char *lines, const c
 	control_upgraded(upgrade->parts.control, 0, &told);
 }
 
-/* Kills the rehearsal, if it lives. */
-static void kill_rehearsal(struct upgrade *upgrade)
+/* Has the rehearsal end. */
+static void end_rehearsal(struct upgrade *upgrade, int64_t now)
 {
-	if (upgrade->state == UPGRADE_REHEARSING && upgrade->child > 0)
-		kill(upgrade->child, SIGKILL);
+	if (upgrade->child == 0) {
+		clear(upgrade);
+		return;
+	}
+	kill(-upgrade->child, SIGTERM);
+	set_state(upgrade, UPGRADE_ENDING);
+	upgrade->deadline = now + ENDING_MS;
 }
 
-void upgrade_abandon(struct upgrade *upgrade)
+int64_t upgrade_end(struct upgrade *upgrade, int64_t now)
 {
-	bool any = upgrade->asked || upgrade->state != UPGRADE_IDLE;
+	if (upgrade->state != UPGRADE_ENDING)
+		return CLOCK_NEVER;
+	if (upgrade->child == 0) {
+		clear(upgrade);
+		return now;
+	}
+	if (now < upgrade->deadline)
+		return upgrade->deadline;
+	kill(-upgrade->child, SIGKILL);
+	upgrade->deadline = CLOCK_NEVER;
+	return CLOCK_NEVER;
+}
 
-	kill_rehearsal(upgrade);
-	upgrade->asked = false;
-	if (any)
+void upgrade_abandon(struct upgrade *upgrade, int64_t now)
+{
+	if (upgrade->asked || (upgrade->state != UPGRADE_IDLE && upgrade->state != UPGRADE_ENDING))
 		fail(upgrade, false, "", "the server is stopping");
-	clear(upgrade);
+	upgrade->asked = false;
+	if (upgrade->state != UPGRADE_ENDING)
+		end_rehearsal(upgrade, now);
 }
 
 /* ---- the rehearsal ---- */
@@ -154,6 +173,8 @@ void upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 {
 	if (pid != upgrade->child || upgrade->child == 0)
 		return;
+	/* What it has left behind has copies of all that it was given. */
+	kill(-pid, SIGKILL);
 	upgrade->child = 0;
 	upgrade->status = status;
 }
@@ -162,9 +183,10 @@ void upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
  */
 static int set_task(const char *task, int state, int result)
 {
-	char value[64];
+	char value[96];
 
-	snprintf(value, sizeof value, result >= 0 ? "%s:%d:%d" : "%s:%d", task, state, result);
+	snprintf(value, sizeof value, result >= 0 ? "%s:%ld:%d:%d" : "%s:%ld:%d", task,
+	    (long)getpid(), state, result);
 	return setenv(UPGRADE_VARIABLE, value, 1);
 }
 
@@ -174,7 +196,9 @@ static void run_rehearsal(
 {
 	const struct invocation *invocation = upgrade->invocation;
 
-	/* It holds copies of what the workers watch for the master's end. */
+	/* It holds copies of what the workers watch for the master's end, and so does whatever it
+	 * starts. */
+	setpgid(0, 0);
 	system_end_with_parent();
 	alarm(REHEARSAL_MS / 1000 + 1);
 	if (carry_keep(out, state, true) == 0 && fd_set_cloexec(result, false) == 0 &&
@@ -219,6 +243,8 @@ static int fork_rehearsal(struct upgrade *upgrade, const struct carry_out *out, 
 		fd_close(&ends[0]);
 		run_rehearsal(upgrade, out, state, ends[1]);
 	}
+	if (upgrade->child > 0)
+		setpgid(upgrade->child, upgrade->child); /* whoever comes first */
 	signals_unblock(&old);
 	fd_close(&ends[1]);
 	if (upgrade->child == -1) {
@@ -232,30 +258,28 @@ static int fork_rehearsal(struct upgrade *upgrade, const struct carry_out *out, 
 
 static void rehearse(struct upgrade *upgrade, int64_t now)
 {
-	const struct pool *pool = upgrade->parts.pool;
 	struct carry_out out;
 	char why[512];
 	int state;
 
 	upgrade->asked = false;
-	if (pool_admits(pool, pool->wanted, pool->config->retire_grace, why, sizeof why) == -1) {
-		fail(upgrade, false, "", why);
-		return;
-	}
 	if (upgrade->invocation->program[0] == '\0') {
 		snprintf(why, sizeof why, "the program that runs was not found: %s",
 		    strerror(upgrade->invocation->error));
 		fail(upgrade, false, "", why);
 		return;
 	}
+	/* What it is by now is compared when it is executed; that it is there the rehearsal finds
+	 * out. */
+	if (stat(upgrade->invocation->program, &upgrade->file) == -1)
+		upgrade->file = (struct stat){0};
 	upgrade->told = calloc(1, TOLD_MAX + 1);
 	state = upgrade->told != NULL ? leave(upgrade, &out) : -1;
 	set_state(upgrade, UPGRADE_REHEARSING);
 	upgrade->deadline = now + REHEARSAL_MS;
 	if (state == -1 || fork_rehearsal(upgrade, &out, state) == -1) {
 		snprintf(why, sizeof why, "cannot begin: %s", strerror(errno));
-		kill_rehearsal(upgrade);
-		clear(upgrade);
+		end_rehearsal(upgrade, now);
 		fail(upgrade, false, "", why);
 	} else {
 		log_write(upgrade->log, LOG_INFO, "upgrade: rehearsing %s in pid %ld",
@@ -325,16 +349,15 @@ static bool judge(struct upgrade *upgrade)
 static int64_t step_rehearsal(struct upgrade *upgrade, int64_t now)
 {
 	if (upgrade->child > 0 && now >= upgrade->deadline) {
-		kill_rehearsal(upgrade);
-		upgrade->deadline = CLOCK_NEVER;
-		return CLOCK_NEVER;
+		fail(upgrade, false, "", "the rehearsal took longer than a minute");
+		end_rehearsal(upgrade, now);
+		return now;
 	}
 	if (upgrade->child > 0)
 		return upgrade->deadline;
+	/* All that it told is there. */
 	if (upgrade->result.fd >= 0)
 		result_ready(&upgrade->result, LOOP_READ);
-	if (upgrade->result.fd >= 0)
-		return CLOCK_NEVER; /* a child of it has a copy */
 	if (!judge(upgrade)) {
 		clear(upgrade);
 		return now;
@@ -345,11 +368,32 @@ static int64_t step_rehearsal(struct upgrade *upgrade, int64_t now)
 	return now;
 }
 
+/* Whether the program on disk is the one that was rehearsed. */
+static bool is_rehearsed(const struct upgrade *upgrade)
+{
+	const struct stat *was = &upgrade->file;
+	struct stat is;
+
+	return stat(upgrade->invocation->program, &is) == 0 && is.st_dev == was->st_dev &&
+	    is.st_ino == was->st_ino && is.st_size == was->st_size &&
+	    memcmp(&is.st_mtim, &was->st_mtim, sizeof is.st_mtim) == 0 &&
+	    memcmp(&is.st_ctim, &was->st_ctim, sizeof is.st_ctim) == 0;
+}
+
 static int64_t step_rehearsed(struct upgrade *upgrade, int64_t now)
 {
-	int error = take_over(upgrade);
 	char why[512];
+	int error;
 
+	if (!is_rehearsed(upgrade)) {
+		log_write(upgrade->log, LOG_NOTICE,
+		    "upgrade: %s was replaced in the meantime: rehearsing once more",
+		    upgrade->invocation->program);
+		clear(upgrade);
+		upgrade->asked = true;
+		return now;
+	}
+	error = take_over(upgrade);
 	if (error == 0)
 		return now;
 	snprintf(why, sizeof why, "cannot run %.300s: %s", upgrade->invocation->program,
@@ -379,6 +423,8 @@ int64_t upgrade_step(struct upgrade *upgrade, int64_t now)
 		return step_rehearsal(upgrade, now);
 	if (upgrade->state == UPGRADE_REHEARSED)
 		return step_rehearsed(upgrade, now);
+	if (upgrade->state == UPGRADE_ENDING)
+		return upgrade_end(upgrade, now);
 	if (!upgrade->asked || !reload_is_idle(upgrade->parts.reload))
 		return CLOCK_NEVER;
 	rehearse(upgrade, now);
@@ -388,19 +434,27 @@ int64_t upgrade_step(struct upgrade *upgrade, int64_t now)
 /* ---- in the new program ---- */
 
 /* Reads ":N" from where *text points to. */
-static bool read_descriptor(const char **text, int *fd)
+static bool read_number(const char **text, long *number)
 {
 	char *end;
-	long number;
 
 	if (**text != ':')
 		return false;
-	number = strtol(*text + 1, &end, 10);
-	if (end == *text + 1 || number < 0 || number > INT32_MAX ||
-	    fd_set_cloexec((int)number, true) == -1)
+	*number = strtol(*text + 1, &end, 10);
+	if (end == *text + 1 || *number < 0 || *number > INT32_MAX)
+		return false;
+	*text = end;
+	return true;
+}
+
+/* The same for a descriptor, which closes at an execve from here on. */
+static bool read_descriptor(const char **text, int *fd)
+{
+	long number;
+
+	if (!read_number(text, &number) || fd_set_cloexec((int)number, true) == -1)
 		return false;
 	*fd = (int)number;
-	*text = end;
 	return true;
 }
 
@@ -408,6 +462,7 @@ int inheritance_open(struct inheritance *inheritance)
 {
 	const char *task = getenv(UPGRADE_VARIABLE), *at;
 	int state = -1;
+	long pid = 0;
 	bool good;
 
 	*inheritance = (struct inheritance){.result = -1};
@@ -416,12 +471,17 @@ int inheritance_open(struct inheritance *inheritance)
 	at = strchr(task, ':');
 	inheritance->rehearses = strncmp(task, "rehearse:", 9) == 0;
 	good = at != NULL && (inheritance->rehearses || strncmp(task, "resume:", 7) == 0) &&
-	    read_descriptor(&at, &state) &&
+	    read_number(&at, &pid) && read_descriptor(&at, &state) &&
 	    (!inheritance->rehearses || read_descriptor(&at, &inheritance->result)) && *at == '\0';
 	unsetenv(UPGRADE_VARIABLE);
 	if (!good)
 		return carry_wrong(
 		    &inheritance->in, "%s is set, and not by an upgrade", UPGRADE_VARIABLE);
+	if (pid != (long)getpid())
+		return carry_wrong(&inheritance->in,
+		    "it runs as pid %ld and not as %ld, for which it was meant: what starts it has "
+		    "to execute it in its own place",
+		    (long)getpid(), pid);
 	if (carry_read(&inheritance->in, state) == -1)
 		return carry_wrong(
 		    &inheritance->in, "what the running server left: %s", strerror(errno));

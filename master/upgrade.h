@@ -10,20 +10,25 @@
  *               it again, reads the configuration, starts workers of it up to the point where they
  *               are ready, and ends. It touches nothing that is shared.
  *   REHEARSED   The execve is due, as soon as no signal is left to be heard.
+ *   ENDING      A rehearsal that took too long, or of a server that stops, was told to end (TERM,
+ *               and KILL after a second). It has bound what is new in the configuration, and
+ *               removes the paths of that. From REHEARSING, to IDLE.
  *
  * The process goes on in the new program with the same pid, so workers stay its children, the lock
  * of the pid file its own, and clients connected. What it does first is a reload: new workers of
  * the new program with the configuration on disk.
  *
- * What the new program is told stands in the environment: UPGRADE_VARIABLE=rehearse:STATE:RESULT or
- * resume:STATE, where STATE is the descriptor of what carry.h has written, and RESULT where the
- * rehearsal is told: "ok VERSION", "wrong WHY" or "failed WHY", and lines behind it.
+ * What the new program is told stands in the environment: UPGRADE_VARIABLE=resume:PID:STATE, or
+ * rehearse:PID:STATE:RESULT. PID is the process that it is meant for, STATE the descriptor of what
+ * carry.h has written, and RESULT where the rehearsal is told: "ok VERSION", "wrong WHY" or
+ * "failed WHY", and lines behind it.
  */
 #ifndef LASTCALL_UPGRADE_H
 #define LASTCALL_UPGRADE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "carry.h"
@@ -47,7 +52,7 @@ struct invocation {
  */
 void invocation_find(struct invocation *invocation, char *const *argv);
 
-enum upgrade_state { UPGRADE_IDLE, UPGRADE_REHEARSING, UPGRADE_REHEARSED };
+enum upgrade_state { UPGRADE_IDLE, UPGRADE_REHEARSING, UPGRADE_REHEARSED, UPGRADE_ENDING };
 
 struct upgrade {
 	/* Set by whoever makes it. */
@@ -58,7 +63,8 @@ struct upgrade {
 
 	enum upgrade_state state;
 	bool asked;
-	pid_t child; /* of the rehearsal; 0: it was reaped */
+	struct stat file; /* the program as it was rehearsed */
+	pid_t child; /* of the rehearsal, which leads a process group; 0: it was reaped */
 	int status; /* how it ended */
 	struct watch result; /* what it tells */
 	char *told;
@@ -69,7 +75,7 @@ struct upgrade {
 /* Asks for one. Returns false, with errno, when this process cannot be upgraded. */
 bool upgrade_ask(struct upgrade *upgrade);
 
-/* Whether one is under way: a reload has to wait. */
+/* Whether one is under way, or its rehearsal lives: a reload has to wait, and so has the end. */
 bool upgrade_is_busy(const struct upgrade *upgrade);
 
 /* A child that is no worker has ended. */
@@ -79,8 +85,9 @@ void upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
  * called again. now in ms. */
 int64_t upgrade_step(struct upgrade *upgrade, int64_t now);
 
-/* The server stops. */
-void upgrade_abandon(struct upgrade *upgrade);
+/* The server stops. upgrade_end is due from then on: it returns when to call it again. */
+void upgrade_abandon(struct upgrade *upgrade, int64_t now);
+int64_t upgrade_end(struct upgrade *upgrade, int64_t now);
 
 /* ---- in the new program ---- */
 

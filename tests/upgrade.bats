@@ -463,7 +463,9 @@ upgrade_under_load() {
 	stop_server
 	[ "$ended" -eq 0 ]
 	wait_until test ! -e "/proc/$hung"
-	run -1 wait $asking
+	status=0
+	wait $asking || status=$?
+	[ "$status" -eq 1 ]
 	grep -q 'the server is stopping' hanging
 }
 
@@ -527,10 +529,12 @@ upgrade_under_load() {
 	# It is what the running one leaves that is changed, on its way to a program that is as it should be.
 	# shellcheck disable=SC2016
 	replace_by_script <<END
-state=\${LASTCALL_UPGRADE#*:} result=\${LASTCALL_UPGRADE##*:} state=\${state%:*}
+IFS=: read -r task pid state result <<EOT
+\$LASTCALL_UPGRADE
+EOT
 sed 's/ slot=/ slots=9 slot=/' /proc/self/fd/\$state >'$work/changed'
 exec 7<'$work/changed'
-export LASTCALL_UPGRADE=rehearse:7:\$result
+export LASTCALL_UPGRADE=\$task:\$pid:7:\$result
 exec '$built' "\$@"
 END
 	run -1 ctl upgrade
@@ -548,7 +552,7 @@ END
 }
 
 @test "the variable of an upgrade, set by hand, starts nothing" {
-	for value in resume:99 rehearse:99:98 rehearse:0 resume: nonsense resume:0; do
+	for value in resume:99 rehearse:99:98 rehearse:0 resume: nonsense resume:0 resume:1:0 rehearse:1:0:0 resume:1:99; do
 		run -1 env LASTCALL_UPGRADE=$value timeout 10 "$built" run -l 127.0.0.1:0 echo --no-control </dev/null
 	done
 }
@@ -692,4 +696,198 @@ inject_ends() {
 	[ "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "http://$address/healthz")" = 503 ]
 	end_server
 	[ "$ended" -eq 0 ]
+}
+
+# ---- what was found by looking hard at it
+
+@test "an upgrade that is asked for while a reload fails finds its way" {
+	start_conf "workers 4; log-level info; $site listen 127.0.0.1:0 -> site;"
+	for ((i = 1; i <= 5; i++)); do
+		# As soon as a new worker is there the upgrade is asked for, and the worker is killed.
+		python3 - "$server" <<-'END'
+			import os, signal, sys
+			master = int(sys.argv[1])
+			def children():
+			    return {int(pid) for pid in open(f"/proc/{master}/task/{master}/children").read().split()}
+			before = children()
+			os.kill(master, signal.SIGHUP)
+			while not children() - before:
+			    pass
+			os.kill(master, signal.SIGUSR2)
+			try:
+			    os.kill(min(children() - before), signal.SIGKILL)
+			except (ProcessLookupError, ValueError):
+			    pass
+		END
+		timeout 20 "$built" ping
+		wait_until retired
+		get
+		sleep 1 # so that the next HUP is not put off
+	done
+	stop_server
+	[ "$ended" -eq 0 ]
+}
+
+@test "a program that is replaced during its rehearsal is rehearsed again, and not run unseen" {
+	start_site_conf
+	note_before
+	replace_by_script <<<"case \$LASTCALL_UPGRADE in rehearse*) touch '$work/begun'; sleep 1;; esac; exec '$built' \"\$@\""
+	ctl upgrade >told 2>&1 3>&- &
+	asking=$!
+	background+=($asking)
+	wait_until test -e begun
+	replace_by_script <<<'exit 1'
+	status=0
+	wait $asking || status=$?
+	[ "$status" -eq 1 ]
+	grep -q 'exited with status 1 in the rehearsal' told
+	grep -q 'was replaced in the meantime: rehearsing once more' "$log"
+	as_before
+	rm begun
+	replace_by_script <<<"case \$LASTCALL_UPGRADE in rehearse*) touch '$work/begun'; sleep 1;; esac; exec '$built' \"\$@\""
+	ctl upgrade 3>&- &
+	asking=$!
+	background+=($asking)
+	wait_until test -e begun
+	replace
+	wait $asking
+	[ "$(program_of "$server")" = "$(stat -c %i "$lastcall")" ]
+}
+
+@test "what a program leaves behind in the rehearsal is ended, and holds up nobody" {
+	start_site_conf
+	note_before
+	replace_by_script <<<"sleep 300 & echo \$! >'$work/left'; exit 1"
+	run -1 timeout 20 "$built" upgrade
+	wait_until test ! -e "/proc/$(cat left)"
+	as_before
+	run -0 timeout 20 "$built" reload
+}
+
+@test "a wrapper that does not execute the program in its own place is found out; one that does is found again by its own name" {
+	start_site_conf
+	note_before
+	replace_by_script <<<"'$built' \"\$@\""
+	run -1 ctl upgrade
+	[[ "$output" == *'has to execute it in its own place'* ]]
+	as_before
+	replace_by_script <<<"exec '$built' \"\$@\""
+	ctl upgrade
+	[ "$(program_of "$server")" = "$(stat -c %i "$built")" ]
+	replace
+	ctl upgrade
+	[ "$(program_of "$server")" = "$(stat -c %i "$lastcall")" ]
+}
+
+@test "a client of an endpoint that is gone, which had a token, is in nobody's way" {
+	port=$(free_port)
+	echo secret >token
+	chmod 600 token
+	start_site_conf "control $LASTCALL_CONTROL { } control 127.0.0.1:$port { token-file $work/token; allow-services echo; }"
+	mkfifo requests
+	"$tools/ctl" -t 20000 "127.0.0.1:$port" pump <requests >answers 3>&- &
+	background+=($!)
+	exec 5>requests
+	echo 'token secret' >&5
+	echo "lease 127.0.0.1:0 echo" >&5
+	wait_until grep -q '^ok 127.0.0.1:' answers
+	leased=$(sed -n 's/^ok \(127[^ ]*\).*/\1/p' answers)
+	configure "workers 2; log-level info; control $LASTCALL_CONTROL { } $site listen $address -> site;"
+	ctl reload
+	ctl upgrade
+	[ "$(state_of "$leased")" = open ]
+	exec 5>&-
+	wait_until port_is_free "${leased##*:}"
+}
+
+@test "an upgrade has room where a reload has" {
+	start_conf "workers 2; log-level info; service e echo; $site listen 127.0.0.1:0 -> site; listen 127.0.0.1:$(free_port) -> e;"
+	exec 7<>"/dev/tcp/127.0.0.1/${addresses[1]##*:}"
+	echo hello >&7
+	read -r -t 10 line <&7
+	ctl workers 18
+	wait_until worker_count_is 18
+	ctl upgrade
+	ctl reload
+	ctl upgrade
+	echo again >&7
+	read -r -t 10 line <&7
+	[ "$line" = again ]
+	exec 7>&-
+}
+
+@test "a rehearsal that is ended leaves no path behind" {
+	start_site_conf
+	configure "workers 2; log-level info; $site
+		control $LASTCALL_CONTROL { } control $work/run/second { }
+		listen 127.0.0.1:0 unix:$work/run/new.sock -> site;"
+	# Its worker is stopped before it can be ready; if that was too late the next upgrade is tried.
+	for ((i = 1; i <= 20; i++)); do
+		python3 - "$server" <<-'END'
+			import os, signal, sys, time
+			def children(pid):
+			    try:
+			        return {int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()}
+			    except OSError:
+			        return set()
+			master = int(sys.argv[1])
+			before = children(master)
+			os.kill(master, signal.SIGUSR2)
+			end = time.time() + 5
+			while time.time() < end:
+			    for rehearsal in children(master) - before:
+			        for worker in children(rehearsal):
+			            try:
+			                os.kill(worker, signal.SIGSTOP)
+			            except ProcessLookupError:
+			                pass
+			            sys.exit()
+		END
+		sleep 0.3
+		[ ! -S "$work/run/second" ] || upgraded "$i" || break
+		wait_until upgraded "$i"
+		# What was new is in force now: something else is.
+		rm -f "$work/run/new.sock" "$work/run/second"
+		wait_until retired
+	done
+	run ! upgraded "$i"
+	stop_server
+	[ "$ended" -eq 0 ]
+	wait_until test ! -e "$work/run/new.sock"
+	[ ! -e "$work/run/second" ]
+}
+
+@test "a folder that the configuration in force names and that is gone: what to do is said, and a reload helps" {
+	start_site_conf
+	mv site gone
+	configure "workers 2; log-level info; service site http { root other; } listen 127.0.0.1:0 -> site;"
+	run -1 ctl upgrade
+	[[ "$output" == *'site'*'change that by a reload first'* ]]
+	ctl reload
+	ctl upgrade
+	[ "$(get)" = 'the other one' ]
+}
+
+@test "lines that the log has dropped are told after an upgrade too" {
+	mkfifo pipe
+	exec 8<>pipe
+	python3 -c 'import fcntl; fcntl.fcntl(8, 1031, 4096)' # F_SETPIPE_SZ
+	configure "workers 1; log-level info; $site listen 127.0.0.1:0 -> site;"
+	sh -c "exec '$lastcall' run -c lastcall.conf 2>pipe >out" 3>&- 8>&- &
+	server=$!
+	background+=($server)
+	wait_until grep -q '^ready' out
+	for ((i = 0; i < 150; i++)); do
+		kill -TTIN "$server"
+		"$built" ping
+		kill -TTOU "$server"
+		"$built" ping
+	done
+	"$built" upgrade
+	timeout 2 cat <&8 >drained || :
+	kill -TTIN "$server"
+	timeout 2 cat <&8 >after || :
+	# Those of before the upgrade are told after it.
+	[ "$(grep -oh '[0-9]* log lines dropped' drained after | awk '{ sum += $1 } END { print sum + 0 }')" -gt 50 ]
+	exec 8>&-
 }
