@@ -856,3 +856,30 @@ kill_an_heir() {
 resident_of() {
 	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status"
 }
+
+@test "there is room for as many generations as are allowed, also of many workers" {
+	start_conf "workers 12; retire-grace 10m; max-connections 100; service e echo; listen 127.0.0.1:0 -> e;"
+	mkfifo more
+	python3 - "${address##*:}" >held 3>&- <<-'END' &
+		import socket, sys
+		held = []
+		for line in open("more"):
+		    for _ in range(int(line)):
+		        s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+		        s.sendall(b"hello\n")
+		        s.recv(6)
+		        held.append(s)
+		    print(len(held), flush=True)
+	END
+	background+=($!)
+	exec 5>more
+	for ((i = 1; i <= 7; i++)); do
+		echo 48 >&5
+		wait_until grep -qx $((48 * i)) held
+		"$lastcall" reload
+	done
+	generation_is 7
+	[ "$("$lastcall" status | grep -c retiring)" -gt 48 ]
+	exec 5>&-
+	wait_until retired
+}

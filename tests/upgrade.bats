@@ -887,6 +887,7 @@ inject_ends() {
 	timeout 2 cat <&8 >drained || :
 	kill -TTIN "$server"
 	timeout 2 cat <&8 >after || :
+	cat drained after
 	# Those of before the upgrade are told after it.
 	[ "$(grep -oh '[0-9]* log lines dropped' drained after | awk '{ sum += $1 } END { print sum + 0 }')" -gt 50 ]
 	exec 8>&-
