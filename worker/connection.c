@@ -152,8 +152,52 @@ enum transfer connection_read(struct connection *c, bool *drained)
 	if (got == -1)
 		return errno == EAGAIN ? TRANSFER_AGAIN : TRANSFER_GONE;
 	c->in->end += (uint32_t)got;
+	c->worker->reads++;
 	*drained = (size_t)got < room;
 	return TRANSFER_SOME;
+}
+
+void connection_answer_later(struct connection *c)
+{
+	struct worker *worker = c->worker;
+
+	if (c->ahead)
+		return;
+	c->ahead = true;
+	c->next_ahead = NULL;
+	if (worker->ahead == NULL)
+		worker->ahead_end = &worker->ahead;
+	*worker->ahead_end = c;
+	worker->ahead_end = &c->next_ahead;
+}
+
+/* One that is closed before its turn; rare enough to be looked for. */
+static void forget_ahead(struct connection *c)
+{
+	struct worker *worker = c->worker;
+	struct connection **link = &worker->ahead;
+
+	if (!c->ahead)
+		return;
+	while (*link != c)
+		link = &(*link)->next_ahead;
+	*link = c->next_ahead;
+	if (worker->ahead_end == &c->next_ahead)
+		worker->ahead_end = link;
+	c->ahead = false;
+}
+
+void connections_answer(struct worker *worker)
+{
+	while (worker->ahead != NULL) {
+		struct connection *c = worker->ahead;
+
+		worker->ahead = c->next_ahead;
+		if (worker->ahead == NULL)
+			worker->ahead_end = &worker->ahead;
+		c->ahead = false;
+		c->service->ready(c, 0);
+	}
 }
 
 enum transfer connection_flush(struct connection *c)
@@ -243,6 +287,7 @@ void connection_close(struct connection *c, enum outcome outcome)
 
 	if (c->service->close != NULL && c->state != CONNECTION_LINGER)
 		c->service->close(c);
+	forget_ahead(c);
 	timer_clear(&worker->wheel, &c->timer);
 	loop_forget(worker->loop, &c->watch);
 	buffer_give(&worker->buffers, &c->in);

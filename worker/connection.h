@@ -61,6 +61,8 @@ struct connection {
 	bool late; /* accepted after its listener was flagged: that one's receipt counts it */
 	bool shared; /* another process has a copy: closing ours would not end it */
 	bool last_call; /* and the server was being stopped: so does the stop's */
+	bool ahead; /* it was read, and is answered when all others were */
+	struct connection *next_ahead;
 	int64_t linger_until; /* LINGER: the end of it, whatever still comes */
 	struct buffer *in, *out; /* NULL while empty */
 	union address_socket *peer; /* in the worker's table */
@@ -81,6 +83,16 @@ enum transfer {
  * full. A short read means that there was no more: *drained is then set.
  */
 enum transfer connection_read(struct connection *c, bool *drained);
+
+/*
+ * For one that was read: its service's ready() is called, with no events, when everybody who could
+ * be read in this turn of the loop was. So what is looked at for the first of them holds for all:
+ * see worker->reads.
+ */
+void connection_answer_later(struct connection *c);
+
+/* Calls them, and those that this brings about. */
+void connections_answer(struct worker *worker);
 
 /* Writes c->out until it is empty (TRANSFER_SOME, the buffer given back), or AGAIN, or GONE. */
 enum transfer connection_flush(struct connection *c);

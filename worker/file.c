@@ -22,6 +22,7 @@ struct file_cached {
 	enum coding coding; /* of a sibling: the same file asked for by its name is another */
 	time_t modified;
 	const char *type;
+	uint64_t moment; /* when it was last looked at, as in file_wanted */
 	struct identity identity;
 	struct file_fields fields;
 	char path[CACHED_PATH_MAX];
@@ -141,8 +142,8 @@ static struct file_cached *place_of(const struct root *root, uint32_t hash)
 }
 
 /* Gives the file from the cache if it is there and still true. */
-static bool find_cached(
-    const struct root *root, const char *path, enum coding coding, struct file *file)
+static bool find_cached(const struct root *root, const char *path, enum coding coding,
+    uint64_t moment, struct file *file)
 {
 	uint32_t hash = hash_of(path, coding);
 	struct file_cached *cached = place_of(root, hash);
@@ -151,11 +152,13 @@ static bool find_cached(
 	if (cached->hash != hash || cached->coding != coding || strcmp(cached->path, path) != 0)
 		return false;
 	/* A link may lead elsewhere by now, even out of the root: then it is another file, and not
-	 * this one. */
-	if (fstatat(root->fd, path, &info, 0) == -1 || !is_same(&info, &cached->identity)) {
+	 * this one. What was seen for somebody who had asked no sooner is seen for all. */
+	if ((moment == 0 || cached->moment != moment) &&
+	    (fstatat(root->fd, path, &info, 0) == -1 || !is_same(&info, &cached->identity))) {
 		cached->hash = 0;
 		return false;
 	}
+	cached->moment = moment;
 	file->fd = -1;
 	file->body = cached->body;
 	file->size = (uint64_t)cached->identity.size;
@@ -194,6 +197,7 @@ static void keep(const struct root *root, const char *path, enum coding coding, 
 	cached->identity = file->identity;
 	cached->modified = file->modified;
 	cached->type = file->type;
+	cached->moment = 0;
 	cached->hash = hash;
 	fd_close(&file->fd);
 	file->body = cached->body;
@@ -357,7 +361,7 @@ int file_find(struct root *root, const struct file_wanted *wanted, int64_t now, 
 			name = plain;
 		}
 	}
-	if (!wanted->open && find_cached(root, path, wanted->coding, file))
+	if (!wanted->open && find_cached(root, path, wanted->coding, wanted->moment, file))
 		return 0;
 	status = open_file(root, path, name, wanted->coding, file);
 	if (status == 0 && !wanted->open)

@@ -87,6 +87,7 @@ struct file_wanted {
 	bool folder; /* its index, then */
 	enum coding coding; /* the sibling of that coding, or CODING_NONE */
 	bool open; /* a descriptor is needed, also for one that is kept */
+	uint64_t moment; /* the same number means: nobody has asked since; 0: unknown */
 };
 
 #define FILE_FOLDER 1 /* a folder is there, without an index */

@@ -229,7 +229,19 @@ static void http_ready(struct connection *c, unsigned events)
 	bool drained = false, on = true;
 	uint64_t turn = 0;
 
-	(void)events;
+	/* A request that begins is read first, and answered when all have been. */
+	if (events & LOOP_READ && http->step == STEP_HEAD && !http->last && c->out == NULL &&
+	    !c->ahead) {
+		bool begun = c->in != NULL && buffer_length(c->in) > 0;
+
+		if (read_more(c, &drained, begun)) {
+			http->drained = drained;
+			connection_answer_later(c);
+		}
+		return;
+	}
+	drained = http->drained;
+	http->drained = false;
 	for (int steps = 0; on; steps++) {
 		/* A client that sends faster than it is answered: what it has sent is still there
 		 * in the next turn. */

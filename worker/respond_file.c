@@ -57,8 +57,10 @@ static int prefer_sibling(struct connection *c, struct place *place, struct file
 /* Finds the file, or the sibling of it that is to be sent. Returns as file_find. */
 int respond_find(struct connection *c, struct place *place, struct file *file)
 {
-	int status = file_find(place->root, &place->wanted, c->worker->now, file);
+	int status;
 
+	place->wanted.moment = c->worker->reads;
+	status = file_find(place->root, &place->wanted, c->worker->now, file);
 	/* Several parts are of the file itself: a multipart body has no place to say that its parts
 	 * are coded. */
 	if (status == 0 && site_of(c)->precompressed && !place->wanted.open &&

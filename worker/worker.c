@@ -270,6 +270,7 @@ static void run(struct worker *worker)
 			&worker->now) == -1)
 			log_write(worker->log, LOG_ERROR, "worker %u: waiting for events: %s",
 			    worker->from->slot, strerror(errno));
+		connections_answer(worker);
 		atomic_store_explicit(&worker->self->beat, worker->now, memory_order_relaxed);
 		wheel_run(&worker->wheel, worker->now);
 	}

@@ -126,6 +126,9 @@ struct worker {
 	uint64_t boundary; /* of multipart answers, with a number each; 0: not needed yet */
 	uint32_t boundaries;
 	struct auth_turns auth_turns; /* whose password may be checked when */
+	struct connection *ahead, **ahead_end; /* read, and to be answered in this turn */
+	uint64_t reads; /* of connections so far: what was looked at since the last one is newer
+			 * than every request that is here */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
 };
 
