@@ -711,7 +711,7 @@ kill_an_heir() {
 		[ "$status" -eq 0 ] || break
 	done
 	[ "$status" -eq 1 ]
-	[[ "$output" == *'7 workers of earlier generations are still finishing; retire-grace bounds'* ]]
+	[[ "$output" == *'7 workers of earlier generations are still finishing, and there is room for * workers in all; retire-grace bounds'* ]]
 	before=$(generation)
 	[ "$("$lastcall" status | grep -c retiring)" -eq 7 ]
 	# A file that bounds how long they may take is let through, and is for all of them.
