@@ -246,6 +246,7 @@ static void commit(struct reload *reload, int64_t now)
 	if (reload->config->error_log != NULL && !same(reload->config->error_log, old->error_log))
 		log_write(reload->log, LOG_NOTICE, "reloaded: the log goes on in %s",
 		    reload->config->error_log);
+	log_succeed(&reload->next_log, reload->log);
 	setup_log_close(reload->log);
 	*reload->log = reload->next_log;
 	reload->next_log = (struct log){.fd = STDERR_FILENO};

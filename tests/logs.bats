@@ -353,6 +353,43 @@ serves_through_trouble() {
 	exec 5>&-
 }
 
+# What is in the pipe.
+emptied() {
+	dd if="$work/pipe" bs=65536 iflag=nonblock status=none 2>/dev/null || true
+}
+
+# The last line of this is written when the reload is in force.
+three_lines() {
+	kill -TTIN "$server"
+	wait_until worker_count_is 2
+	kill -TTOU "$server"
+	wait_until worker_count_is 1
+	"$lastcall" reload
+}
+
+@test "lines that are dropped before a reload are told of after it: all, and by nobody else" {
+	mkfifo "$work/pipe"
+	exec 5<>"$work/pipe"
+	as="stderr_to $work/pipe" start_conf 'service site http { root site; } workers 1; listen 127.0.0.1:0 -> site;'
+	emptied >/dev/null
+	three_lines
+	said=$(emptied | grep -c '^lastcall: ')
+	[ "$said" -ge 3 ]
+	dd if=/dev/zero of="$work/pipe" bs=4096 oflag=nonblock status=none 2>/dev/null || true
+	three_lines
+	# Workers of another one are born with a log that has dropped lines; those are not theirs to tell of.
+	"$lastcall" reload
+	emptied >/dev/null
+	# shellcheck disable=SC2046
+	kill -KILL $(workers)
+	stop_server
+	[ "$ended" -eq 0 ]
+	emptied >got
+	[ "$(grep -c 'log lines dropped' got)" -eq 1 ]
+	[ "$(sed -n 's/^lastcall: warning: \([0-9]*\) log lines dropped/\1/p' got)" -eq $((said + 1)) ]
+	exec 5>&-
+}
+
 @test "standard error as a pipe whose reader is gone kills nobody" {
 	mkfifo "$work/pipe"
 	cat "$work/pipe" >/dev/null 3>&- &
