@@ -84,7 +84,8 @@ served() {
 	[[ "$(cat "$access")" == '127.0.0.1 - - ['*'] "GET /index.html HTTP/1.1" 200 19' ]]
 	at=$(sed 's/.*\[\(.*\)\].*/\1/;s,/, ,g;s/:/ /' "$access")
 	age=$(($(date +%s) - $(date -d "$at" +%s)))
-	[ $age -ge 0 ] && [ $age -lt 15 ]
+	[ $age -ge 0 ]
+	[ $age -lt 15 ]
 }
 
 @test "the combined format is exact, and adds referer and user agent" {
@@ -162,7 +163,8 @@ served() {
 	wait_until lines_are 1
 	all_match "$common"
 	sent=$(awk '{ print $NF }' "$access")
-	[ "$sent" -gt 0 ] && [ "$sent" -lt 30000000 ]
+	[ "$sent" -gt 0 ]
+	[ "$sent" -lt 30000000 ]
 }
 
 @test "a client's bytes are escaped: quotes, backslashes, ESC, control characters, everything beyond ASCII" {

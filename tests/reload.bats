@@ -139,7 +139,8 @@ reload_under_load() {
 	generation_is "$LASTCALL_RELOADS"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	stop_server
 	[ "$ended" -eq 0 ]
 }
@@ -788,7 +789,9 @@ kill_an_heir() {
 	configure "workers 1; $site control $work/run/a.sock { max-leases 2; mode 0666; } control $work/run/c.sock;
 		listen $address -> site;"
 	"$lastcall" reload
-	[ ! -e run/b.sock ] && [ -S run/c.sock ] && [ "$(stat -c %a run/a.sock)" = 666 ]
+	[ ! -e run/b.sock ]
+	[ -S run/c.sock ]
+	[ "$(stat -c %a run/a.sock)" = 666 ]
 	"$lastcall" open 127.0.0.1:0 site
 	"$lastcall" ping -s run/c.sock
 	run -1 "$lastcall" ping -s run/b.sock
