@@ -81,6 +81,17 @@ static int put_line(struct log *log, enum log_level level, const char *message)
 	return put == n ? 0 : -1;
 }
 
+void log_succeed(struct log *log, const struct log *other)
+{
+	struct stat here, there;
+
+	log->dropped += other->dropped;
+	log->dropped_total += other->dropped_total;
+	if (other->torn && fstat(log->fd, &here) == 0 && fstat(other->fd, &there) == 0 &&
+	    here.st_dev == there.st_dev && here.st_ino == there.st_ino)
+		log->torn = true;
+}
+
 void log_write(struct log *log, enum log_level level, const char *format, ...)
 {
 	char message[LINE_MAX_BYTES / 2];

@@ -29,8 +29,8 @@ struct log {
 /*
  * Opens a log for appending, as a descriptor that never blocks; log_open.c tells which links are
  * followed. Returns the descriptor, or -1 with errno (ELOOP: a link that somebody else may have
- * made; EMLINK: a file in a folder of somebody else's that has another name; ENXIO: a pipe that
- * nobody reads).
+ * made; EMLINK: a file in a folder of somebody else's that has another name, or was renamed
+ * meanwhile; ENXIO: a pipe that nobody reads).
  */
 int log_open(const char *path);
 
@@ -53,6 +53,13 @@ const char *log_priority(enum log_level level);
 /* Writes "lastcall: …" and a line end. A control character in the message becomes "?". */
 void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * Has a log, already open, go on in the place of another, which is still open: tells of the lines
+ * that the other one dropped, and, if both lead to the same file, ends a line that came only in
+ * part.
+ */
+void log_succeed(struct log *log, const struct log *other);
 
 /*
  * Writes bytes to a file, or to a pipe, socket or terminal that has room; never blocks, as long as

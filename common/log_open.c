@@ -107,9 +107,23 @@ static ssize_t read_link(int folder, const char *name, char *target, size_t size
 #endif
 }
 
+/*
+ * Whether a name leads to a file, or is a link, that we hold, and the file has no other name. Asked
+ * of the name, and after the open: who has put another name of a file there can remove it when it
+ * was opened, and of the descriptor it would seem then that the file never had two.
+ */
+static bool is_only_name(int folder, const char *name, const struct stat *held)
+{
+	struct stat named;
+
+	return held->st_nlink == 1 && fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_dev == held->st_dev && named.st_ino == held->st_ino && named.st_nlink == 1;
+}
+
 /* Whether a link was made by root or us, for certain. Where it cannot be held, only a sticky bit
  * keeps others from exchanging it. A second name may have been given to it by anybody. */
-static bool is_our_link(const struct stat *folder, const struct stat *link)
+static bool is_our_link(
+    const struct walk *walk, const char *name, const struct stat *folder, const struct stat *link)
 {
 #ifdef O_PATH
 	const bool held = true;
@@ -117,7 +131,7 @@ static bool is_our_link(const struct stat *folder, const struct stat *link)
 	const bool held = false;
 #endif
 
-	return is_ours(link) && link->st_nlink == 1 &&
+	return is_ours(link) && is_only_name(walk->folder, name, link) &&
 	    (held || (is_ours(folder) && folder->st_mode & S_ISVTX));
 }
 
@@ -137,7 +151,8 @@ static int follow(struct walk *walk, const char *name, const char *rest)
 	}
 	if (fstat(walk->folder, &folder) == -1)
 		return -1;
-	if (++walk->links > LINKS_MAX || !(is_safe(&folder) || is_our_link(&folder, &link))) {
+	if (++walk->links > LINKS_MAX ||
+	    !(is_safe(&folder) || is_our_link(walk, name, &folder, &link))) {
 		errno = ELOOP;
 		return -1;
 	}
@@ -169,7 +184,8 @@ static int open_last(const struct walk *walk, const char *name)
 		fd_close(&fd);
 		return -1;
 	}
-	if (!is_safe(&folder) && S_ISREG(info.st_mode) && info.st_nlink > 1) {
+	if (!is_safe(&folder) && S_ISREG(info.st_mode) &&
+	    !is_only_name(walk->folder, name, &info)) {
 		fd_close(&fd);
 		errno = EMLINK;
 	}
@@ -233,7 +249,8 @@ const char *log_open_error(int number)
 	if (number == ELOOP)
 		return "a symbolic link that somebody else may have made is not followed";
 	if (number == EMLINK)
-		return "it has a second name, and others may write to its folder";
+		return "it has a second name or was just renamed, and others may write to its "
+		       "folder";
 	return strerror(number);
 }
 

@@ -732,7 +732,9 @@ const struct command commands[] = {
 	.name = "workers",
 	.usage = "[-s ENDPOINT] N",
 	.summary = "have a running daemon use N workers, until it is reloaded",
-	.help = CLIENT_HELP "  -h, --help            this\n" FAILED_HELP,
+	.help = CLIENT_HELP "  -h, --help            this\n"
+			    "\nReturns at once, before a new one serves or one too many has ended; "
+			    "`lastcall status` shows who does.\n" FAILED_HELP,
 	.takes = TAKES_CLIENT | TAKES_ADDRESS,
 	.run = remote_run_workers,
     },

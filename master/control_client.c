@@ -241,8 +241,8 @@ static bool may_go_on(const struct control_client *client)
 	    pending(client) < CONTROL_PENDING_MAX;
 }
 
-/* Answers the requests that are whole. Returns whether there are more for the next turn. */
-static bool answer(struct control_client *client, int64_t now)
+/* Answers the requests that are whole, as many as one turn has time for. */
+static void answer(struct control_client *client, int64_t now)
 {
 	size_t at = 0, length = 0;
 	int answered = 0;
@@ -256,7 +256,7 @@ static bool answer(struct control_client *client, int64_t now)
 		at += length;
 	}
 	if (client->state == CLIENT_CLOSING)
-		return false;
+		return;
 	if (at > 0) {
 		client->in_length -= at;
 		memmove(client->in, client->in + at, client->in_length);
@@ -264,7 +264,15 @@ static bool answer(struct control_client *client, int64_t now)
 	}
 	if (length == 0 && client->in_length == CONTROL_LINE_MAX && may_go_on(client))
 		client_error(client, "too-long", "a line has at most %d bytes", CONTROL_LINE_MAX);
-	return length > 0 && may_go_on(client);
+}
+
+/* Whether there is something that answer can answer in the next turn. Ask it last: a report that is
+ * over, or what was sent by now, may have made way for it, and nothing else will look. */
+static bool has_more(const struct control_client *client)
+{
+	return may_go_on(client) &&
+	    (client->in_length == CONTROL_LINE_MAX ||
+		whole_line(client->in, client->in_length) > 0);
 }
 
 /* Tells more of a report. Returns whether there is more, and room for it. */
@@ -473,8 +481,8 @@ void client_run(struct control_client *client, int64_t now)
 
 	unqueue(client);
 	client_flush(client, now);
-	more = answer(client, now);
-	more = tell(client, now) || more;
+	answer(client, now);
+	more = tell(client, now) || has_more(client);
 	if (client->broken || is_over(client, now) || settle(client, now) == -1) {
 		client_gone(client, now);
 		return;

@@ -417,6 +417,15 @@ static void want_workers(struct master *master, const char *signal, size_t wante
 	    master->pool.wanted == 1 ? "" : "s", can ? "" : ", as before: that is the limit");
 }
 
+/* Whether it is too late for what a signal asks for, which is then said. */
+static bool is_too_late(struct master *master, const char *what)
+{
+	if (master->state < MASTER_DELAYING)
+		return false;
+	log_write(&master->log, LOG_ERROR, "%s: the server is stopping; going on as before", what);
+	return true;
+}
+
 static void handle_signals(struct master *master, int64_t now)
 {
 	/* One look costs little, and nothing that a worker's death brings about may hang on one
@@ -438,11 +447,11 @@ static void handle_signals(struct master *master, int64_t now)
 		want_workers(master, "TTIN", master->pool.wanted + 1);
 	if (signals_take(SIGTTOU))
 		want_workers(master, "TTOU", master->pool.wanted - 1);
-	if (signals_take(SIGHUP) && master->state < MASTER_DELAYING)
+	if (signals_take(SIGHUP) && !is_too_late(master, "reload"))
 		reload_signalled(&master->reload, now);
 	if (signals_take(SIGUSR1))
 		reopen_signalled(&master->reopen, now);
-	if (signals_take(SIGUSR2) && master->state < MASTER_DELAYING &&
+	if (signals_take(SIGUSR2) && !is_too_late(master, "upgrade") &&
 	    !upgrade_ask(&master->upgrade))
 		log_write(&master->log, LOG_WARNING,
 		    "USR2: a server that was made for one lease is not upgraded");

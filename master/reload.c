@@ -113,9 +113,16 @@ static void check_changes(struct reload *reload, struct diagnostics *d)
 {
 	struct config *next = reload->next;
 	const struct config *config = reload->config;
+	char why[1024];
 
-	if (!same(next->pid_file, config->pid_file))
-		refuse_change(next, "pid-file", "it can be changed by a restart only", d);
+	if (!same(next->pid_file, config->pid_file)) {
+		/* Both, for a relative path may be another one though its line is the same. */
+		snprintf(why, sizeof why,
+		    "it can be changed by a restart only: it is %.440s, and would be %.440s",
+		    config->pid_file != NULL ? config->pid_file : "none",
+		    next->pid_file != NULL ? next->pid_file : "none");
+		refuse_change(next, "pid-file", why, d);
+	}
 	if (next->max_listeners == DIRECTIVE_AUTO)
 		next->max_listeners = setup_listeners(next);
 	else if (setup_places(next) > reload->listeners->capacity)
@@ -246,6 +253,7 @@ static void commit(struct reload *reload, int64_t now)
 	if (reload->config->error_log != NULL && !same(reload->config->error_log, old->error_log))
 		log_write(reload->log, LOG_NOTICE, "reloaded: the log goes on in %s",
 		    reload->config->error_log);
+	log_succeed(&reload->next_log, reload->log);
 	setup_log_close(reload->log);
 	*reload->log = reload->next_log;
 	reload->next_log = (struct log){.fd = STDERR_FILENO};

@@ -117,7 +117,8 @@ has_state() {
 	says 'open :0 mirror' 'ok \*:+([0-9])'
 	says "open unix:$work/run/s.sock mirror" "ok unix:$work/run/s.sock"
 	says "open folder=$work/run unix:t.sock mirror" "ok unix:$work/run/t.sock"
-	[ -S run/s.sock ] && [ -S run/t.sock ]
+	[ -S run/s.sock ]
+	[ -S run/t.sock ]
 }
 
 @test "open: a path with a space is one word, there and back" {
@@ -340,7 +341,9 @@ ok" ]
 @test "lease: ends with the end of file, after what was asked before it" {
 	serve
 	run -0 "$tools/ctl" "$endpoint" 'send:lease 127.0.0.1:0 mirror\nlease 127.0.0.1:0 mirror\nping\n' half end
-	[ "${#lines[@]}" -eq 4 ] && [ "${lines[2]}" = ok ] && [ "${lines[3]}" = '(eof)' ]
+	[ "${#lines[@]}" -eq 4 ]
+	[ "${lines[2]}" = ok ]
+	[ "${lines[3]}" = '(eof)' ]
 	[[ ${lines[1]} == 'ok 127.0.0.1:'* ]]
 	wait_until port_is_free "${lines[0]##*:}"
 	wait_until port_is_free "${lines[1]##*:}"
@@ -374,7 +377,8 @@ ok" ]
 	serve
 	run -0 "$tools/ctl" "$endpoint" 'send:lease heartbeat=500ms 127.0.0.1:0 mirror\n' answer \
 		wait:350 'send:ping\n' line wait:350 'send:\n' wait:350 'send:ping\n' line line
-	[ "${lines[1]}" = ok ] && [ "${lines[2]}" = ok ]
+	[ "${lines[1]}" = ok ]
+	[ "${lines[2]}" = ok ]
 	[[ ${lines[3]} == "closed ${lines[0]#ok } reason=heartbeat "* ]]
 }
 
@@ -522,7 +526,8 @@ ok" ]
 	fi
 	stop_server
 	serve 'control off;'
-	[ ! -e "$LASTCALL_CONTROL" ] && [ ! -e run/c.sock ]
+	[ ! -e "$LASTCALL_CONTROL" ]
+	[ ! -e run/c.sock ]
 }
 
 @test "several endpoints at once" {
@@ -538,7 +543,9 @@ ok" ]
 @test "a token is the first line over TCP; without it there is nothing, and a wrong one closes" {
 	serve_tcp 'allow-services echo;'
 	run -0 "$tools/ctl" "$tcp" 'send:token "open sesame"\nping\nopen 127.0.0.1:0 echo\n' line line line
-	[ "${lines[0]}" = ok ] && [ "${lines[1]}" = ok ] && [[ ${lines[2]} == 'ok 127.0.0.1:'* ]]
+	[ "${lines[0]}" = ok ]
+	[ "${lines[1]}" = ok ]
+	[[ ${lines[2]} == 'ok 127.0.0.1:'* ]]
 	for words in ping status '"' 'open 127.0.0.1:0 echo' token 'token open sesame'; do
 		run -0 "$tools/ctl" "$tcp" "send:$words\nping\n" end
 		[ "$output" = 'error token the first line has to be the token
@@ -724,8 +731,10 @@ error timeout no whole line within 5 s' ]
 	serve
 	says 'open 127.0.0.1:0 mirror' 'ok *'
 	run -0 "$tools/ctl" "$endpoint" "send:ping\nclose ${output#ok }\nping\n" half end
-	[ "${lines[0]}" = ok ] && [[ ${lines[1]} == 'ok 127.0.0.1:'*' cut=0' ]]
-	[ "${lines[2]}" = ok ] && [ "${lines[3]}" = '(eof)' ]
+	[ "${lines[0]}" = ok ]
+	[[ ${lines[1]} == 'ok 127.0.0.1:'*' cut=0' ]]
+	[ "${lines[2]}" = ok ]
+	[ "${lines[3]}" = '(eof)' ]
 	run -0 "$tools/ctl" "$endpoint" 'send:ping' half end
 	[ "$output" = 'error syntax the last line has no end
 (eof)' ]
@@ -838,6 +847,13 @@ ok' ]
 	says ping ok
 }
 
+@test "what was asked for behind a status in the same packet is answered, though nothing more is sent" {
+	serve
+	run -0 "$tools/ctl" "$endpoint" 'send:status\nping\nstatus\nping\n' answer answer answer answer
+	[ "$(grep -c '^listener ' <<<"$output")" -eq 2 ]
+	[ "$(grep -cx ok <<<"$output")" -eq 4 ]
+}
+
 @test "a status of 2,000 listeners comes whole, also to a slow reader, and holds nobody" {
 	[ "$(ulimit -Hn)" -ge 8192 ] || skip "too few descriptors"
 	serve 'max-listeners 2100; workers 1; control run/c.sock;'
@@ -848,7 +864,8 @@ ok' ]
 	[ "$(grep -c '^ok 127' <<<"$output")" -eq 2000 ]
 	run -0 "$tools/ctl" "$endpoint" 'send:status\nping\n' wait:1000 answer answer
 	[ "$(grep -c '^listener address=' <<<"$output")" -eq 2001 ]
-	[ "${lines[-1]}" = ok ] && [ "${lines[-2]}" = ok ]
+	[ "${lines[-1]}" = ok ]
+	[ "${lines[-2]}" = ok ]
 	"$tools/ctl" "$endpoint" 'fill:50:status\n' wait:8000 3>&- &
 	background+=($!)
 	at_once says ping ok

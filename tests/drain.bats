@@ -144,6 +144,18 @@ read_answer() {
 	grep -q 'last call: TERM; serving on for 3600000 ms (drain-delay)' "$log"
 }
 
+@test "HUP and USR2 in the delay leave a line that says why nothing came of them" {
+	start_delayed 1h
+	delay_begun
+	kill -HUP "$server"
+	wait_until grep -qx 'lastcall: error: reload: the server is stopping; going on as before' "$log"
+	kill -USR2 "$server"
+	wait_until grep -qx 'lastcall: error: upgrade: the server is stopping; going on as before' "$log"
+	[ "$(get)" = 'hello, and welcome' ]
+	stop_server QUIT
+	[ "$ended" -eq 0 ]
+}
+
 # Clients that come and go through delay and stop.
 loaded() {
 	start_delayed 1s

@@ -75,7 +75,8 @@ same_workers() {
 	[ "$(field Content-Length)" -eq 1000 ]
 	[[ "$(field Date)" =~ ^(Mon|Tue|Wed|Thu|Fri|Sat|Sun),\ [0-3][0-9]\ [A-Z][a-z]{2}\ [0-9]{4}\ [0-9:]{8}\ GMT$ ]]
 	age=$(($(date +%s) - $(date -d "$(field Date)" +%s)))
-	[ $age -ge 0 ] && [ $age -lt 15 ]
+	[ $age -ge 0 ]
+	[ $age -lt 15 ]
 }
 
 @test "Last-Modified is never later than Date" {

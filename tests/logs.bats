@@ -84,7 +84,8 @@ served() {
 	[[ "$(cat "$access")" == '127.0.0.1 - - ['*'] "GET /index.html HTTP/1.1" 200 19' ]]
 	at=$(sed 's/.*\[\(.*\)\].*/\1/;s,/, ,g;s/:/ /' "$access")
 	age=$(($(date +%s) - $(date -d "$at" +%s)))
-	[ $age -ge 0 ] && [ $age -lt 15 ]
+	[ $age -ge 0 ]
+	[ $age -lt 15 ]
 }
 
 @test "the combined format is exact, and adds referer and user agent" {
@@ -162,7 +163,8 @@ served() {
 	wait_until lines_are 1
 	all_match "$common"
 	sent=$(awk '{ print $NF }' "$access")
-	[ "$sent" -gt 0 ] && [ "$sent" -lt 30000000 ]
+	[ "$sent" -gt 0 ]
+	[ "$sent" -lt 30000000 ]
 }
 
 @test "a client's bytes are escaped: quotes, backslashes, ESC, control characters, everything beyond ASCII" {
@@ -350,6 +352,43 @@ serves_through_trouble() {
 	serves_through_trouble
 	stop_server TERM
 	[ "$ended" -eq 0 ]
+	exec 5>&-
+}
+
+# What is in the pipe.
+emptied() {
+	dd if="$work/pipe" bs=65536 iflag=nonblock status=none 2>/dev/null || true
+}
+
+# The last line of this is written when the reload is in force.
+three_lines() {
+	kill -TTIN "$server"
+	wait_until worker_count_is 2
+	kill -TTOU "$server"
+	wait_until worker_count_is 1
+	"$lastcall" reload
+}
+
+@test "lines that are dropped before a reload are told of after it: all, and by nobody else" {
+	mkfifo "$work/pipe"
+	exec 5<>"$work/pipe"
+	as="stderr_to $work/pipe" start_conf 'service site http { root site; } workers 1; listen 127.0.0.1:0 -> site;'
+	emptied >/dev/null
+	three_lines
+	said=$(emptied | grep -c '^lastcall: ')
+	[ "$said" -ge 3 ]
+	dd if=/dev/zero of="$work/pipe" bs=4096 oflag=nonblock status=none 2>/dev/null || true
+	three_lines
+	# Workers of another one are born with a log that has dropped lines; those are not theirs to tell of.
+	"$lastcall" reload
+	emptied >/dev/null
+	# shellcheck disable=SC2046
+	kill -KILL $(workers)
+	stop_server
+	[ "$ended" -eq 0 ]
+	emptied >got
+	[ "$(grep -c 'log lines dropped' got)" -eq 1 ]
+	[ "$(sed -n 's/^lastcall: warning: \([0-9]*\) log lines dropped/\1/p' got)" -eq $((said + 1)) ]
 	exec 5>&-
 }
 

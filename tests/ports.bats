@@ -97,7 +97,11 @@ number() {
 	[ "$port" -le "$high" ]
 	run -1 "$lastcall" open "127.0.0.1:$port" site
 	# The twin does not know which ports these are.
-	[[ $output == *'given to outgoing connections'* ]] || { is_posix && [[ $output == *'in use'* ]]; }
+	if is_posix; then
+		[[ $output == *'given to outgoing connections'* || $output == *'in use'* ]]
+	else
+		[[ $output == *'given to outgoing connections'* ]]
+	fi
 	exec 7>&-
 }
 

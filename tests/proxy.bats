@@ -77,7 +77,8 @@ turned_away_is() {
 	for header in "$v1" "$v2"; do
 		says "send:${header}PROXY or what \x00 it likes" half read
 		[[ $output == *'PROXY or what '*' it likes'* ]]
-		[[ $output != *TCP4* ]] && [[ $output != *QUIT* ]]
+		[[ $output != *TCP4* ]]
+		[[ $output != *QUIT* ]]
 		says "drip:1:${header}abc" half read
 		[[ $output == *abc* ]]
 		says "send:$header" send:abc until:abc send:def until:def half read
@@ -137,7 +138,8 @@ turned_away_is() {
 	turned_away_is 202
 	# One for each worker at the most.
 	said=$(grep -c 'turned away: "from" does not name it' "$log")
-	[ "$said" -ge 1 ] && [ "$said" -le 2 ]
+	[ "$said" -ge 1 ]
+	[ "$said" -le 2 ]
 	[ ! -s access ]
 	stop_server
 	[ "$ended" -eq 0 ]

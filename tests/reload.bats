@@ -60,8 +60,9 @@ retired() {
 
 # as_before: the same workers, the same listeners, and everybody is served.
 note_before() {
-	workers_before=$(workers) listeners_before=$("$lastcall" status | awk '/^ADDRESS/, /^$/ { print $1, $2, $3, $NF }')
+	# First: the master closes its end of a client some time after the client has ended.
 	descriptors_before=$(descriptors)
+	workers_before=$(workers) listeners_before=$("$lastcall" status | awk '/^ADDRESS/, /^$/ { print $1, $2, $3, $NF }')
 }
 
 as_before() {
@@ -138,7 +139,8 @@ reload_under_load() {
 	generation_is "$LASTCALL_RELOADS"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	stop_server
 	[ "$ended" -eq 0 ]
 }
@@ -386,13 +388,24 @@ reload_under_load() {
 	note_before
 	configure "workers 2; pid-file b.pid; max-listeners 16000; $site listen 127.0.0.1:0 -> site;"
 	run -2 "$lastcall" reload
-	[[ "$output" == *'1:12: error: pid-file: it can be changed by a restart only'* ]] || [[ "$output" == *'pid-file: it can be changed'* ]]
+	[[ "$output" == *":1:21: error: pid-file: it can be changed by a restart only: it is $work/a.pid, and would be $work/b.pid"* ]]
 	[[ "$output" == *'max-listeners: there is no room for so many'* ]]
 	configure "workers 200; pid-file a.pid; $site listen 127.0.0.1:0 -> site;"
 	run -1 "$lastcall" reload
 	[[ "$output" == *'200 workers are more than were made room for at the start, which is 18'* ]]
 	as_before
-	[ ! -e b.pid ] && [ -e a.pid ]
+	[ ! -e b.pid ]
+	[ -e a.pid ]
+}
+
+@test "a folder that was moved makes another pid file of the same line, and the error says both" {
+	mkdir before
+	cd before
+	printf '%s\n' "pid-file pid; service site http { root $work/site; } listen 127.0.0.1:0 -> site;" >lastcall.conf
+	start run -c lastcall.conf -w 1
+	mv "$work/before" "$work/after"
+	run -2 "$lastcall" reload
+	[[ "$output" == *" pid-file: it can be changed by a restart only: it is $work/before/pid, and would be $work/after/pid"* ]]
 }
 
 @test "somebody else may not reload, nor say how many workers" {
@@ -776,7 +789,9 @@ kill_an_heir() {
 	configure "workers 1; $site control $work/run/a.sock { max-leases 2; mode 0666; } control $work/run/c.sock;
 		listen $address -> site;"
 	"$lastcall" reload
-	[ ! -e run/b.sock ] && [ -S run/c.sock ] && [ "$(stat -c %a run/a.sock)" = 666 ]
+	[ ! -e run/b.sock ]
+	[ -S run/c.sock ]
+	[ "$(stat -c %a run/a.sock)" = 666 ]
 	"$lastcall" open 127.0.0.1:0 site
 	"$lastcall" ping -s run/c.sock
 	run -1 "$lastcall" ping -s run/b.sock

@@ -370,7 +370,8 @@ is_settled() {
 	for target in /in /folder/near.txt /out /absolute; do
 		get $target
 		[[ "$status" == 40[34] ]]
-		[ "$(cat body)" != near ] && [ "$(cat body)" != outside ]
+		[ "$(cat body)" != near ]
+		[ "$(cat body)" != outside ]
 	done
 	get /sub/near.txt
 	[ "$status" = 200 ]

@@ -219,6 +219,23 @@ kill_until_back_off() {
 	[ "$(receipt_number cut)" -eq 0 ]
 }
 
+@test "HUP and USR2 that come too late leave a line that says so; USR1 opens the log files" {
+	start_site
+	open_connection
+	kill -TERM "$server"
+	wait_until grep -q 'last call: TERM' "$log"
+	kill -HUP "$server"
+	wait_until grep -qx 'lastcall: error: reload: the server is stopping; going on as before' "$log"
+	kill -USR2 "$server"
+	wait_until grep -qx 'lastcall: error: upgrade: the server is stopping; going on as before' "$log"
+	kill -USR1 "$server"
+	wait_until grep -q 'log files opened anew: ' "$log"
+	finish_request
+	end_server
+	[ "$ended" -eq 0 ]
+	[ "$(receipt_number cut)" -eq 0 ]
+}
+
 @test "signals that whoever started it had blocked or ignored are heard" {
 	env --block-signal=TERM true 2>/dev/null || skip "this env(1) cannot block signals"
 	as='env --block-signal=TERM,HUP,CHLD,TTIN --ignore-signal=USR1' start_site

@@ -261,7 +261,8 @@ queued() {
 	run ! nobody_listens "${address##*:}"
 	[ "$(grep -c ': gate: ' "$server_log")" -eq 1 ]
 	"$lastcall" reload
-	[ "$(get)" = 'hello, and welcome' ] && [ "$(get "$stored")" = 'hello, and welcome' ]
+	[ "$(get)" = 'hello, and welcome' ]
+	[ "$(get "$stored")" = 'hello, and welcome' ]
 	wait_until said 2 'stored .*'
 }
 
@@ -332,7 +333,8 @@ find_address() {
 	command_ start
 	ready 2
 	wait "$waiting" "$waiting_too"
-	[ "$(cat got)" = 'hello, and welcome' ] && [ "$(cat got.unix)" = 'hello, and welcome' ]
+	[ "$(cat got)" = 'hello, and welcome' ]
+	[ "$(cat got.unix)" = 'hello, and welcome' ]
 	[ "$(inode_of "$address")" = "$inode" ]
 	"$lastcall" status | grep -q "^$address .* stored$"
 	[ "$(times 'removed .*')" -eq 0 ]
@@ -409,7 +411,9 @@ again_under_load() {
 	kill "$load_pid"
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted connect_failed)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted connect_failed)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	# Each of the servers that stopped drained, and cut nobody.
 	[ "$1" = kill ] || [ "$(times 'ended [0-9]* status 0')" -eq "$LASTCALL_RESTARTS" ]
 	run ! grep -q '[1-9][0-9]* cut' "$server_log"
@@ -483,7 +487,8 @@ again_under_load() {
 	kill "$load_pid"
 	load_end
 	[ "$(times 'left some')" -eq 1 ]
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted connect_failed)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted connect_failed)" -eq 0 ]
 	# What the workers had open; what waited in the queue was answered.
 	[ "$(counted lost)" -le 32 ]
 }
@@ -553,7 +558,8 @@ again_under_load() {
 	wait_until said 2 'heard READY=1'
 	[ "$(times 'heard RELOADING=1')" -eq 1 ]
 	usec=$(sed -n 's/^heard MONOTONIC_USEC=//p' "$out") uptime=$(cut -d. -f1 /proc/uptime)
-	[ "$((usec / 1000000))" -le "$uptime" ] && [ "$((usec / 1000000))" -ge "$((uptime - 60))" ]
+	[ "$((usec / 1000000))" -le "$uptime" ]
+	[ "$((usec / 1000000))" -ge "$((uptime - 60))" ]
 	# In this order.
 	[ "$(grep -xE 'heard (READY|RELOADING)=1' "$out" | tr '\n' ' ')" = 'heard READY=1 heard RELOADING=1 heard READY=1 ' ]
 }
@@ -778,7 +784,8 @@ silent_for_a_second() {
 	# They are installed where nothing enables them.
 	make -s -C "$LASTCALL_SOURCE" install DESTDIR="$work/root" PREFIX=/opt/l BUILD="$LASTCALL_BUILD" >/dev/null
 	grep -q '^ExecStart=/opt/l/bin/lastcall run' root/opt/l/share/doc/lastcall/lastcall.service
-	[ -e root/opt/l/share/doc/lastcall/lastcall.socket ] && [ "$(ls root)" = opt ]
+	[ -e root/opt/l/share/doc/lastcall/lastcall.socket ]
+	[ "$(ls root)" = opt ]
 }
 
 # ---- an upgrade

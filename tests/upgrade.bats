@@ -352,7 +352,8 @@ upgrade_under_load() {
 	done
 	load_end
 	nothing_lost
-	[ "$(counted refused)" -eq 0 ] && [ "$(counted status_5xx)" -eq 0 ]
+	[ "$(counted refused)" -eq 0 ]
+	[ "$(counted status_5xx)" -eq 0 ]
 	upgraded "$LASTCALL_UPGRADES"
 	wait_until descriptors_are "$descriptors_before"
 	wait_until worker_count_is 2

@@ -5,14 +5,14 @@
  *
  *   FRESH ──first byte──► BUSY ──answer sent──► IDLE ──next request──► BUSY
  *     │                    │                     │
- *     └── deadline: 408 ───┴──── last answer ────┴──► LINGER ──end of file, or a short limit──►
- * closed
+ *     └── deadline: 408 ───┴──── last answer ────┴──► LINGER ──end of file, or a limit──► closed
  *
  *   FRESH   let in and has not spoken: it has until its deadline, then it is answered
  *   BUSY    a request has begun or an answer is being sent: it is finished
  *   IDLE    kept alive, with a promise of how long: the promise is kept, drain or not
- *   LINGER  answered for good: our side is shut, and what the client still sends is read away, for
- * closing with unread input would reset the answer that is on its way
+ *   LINGER  answered for good: our side is shut, and what the client still sends is read away
+ *           for a short time, for closing with unread input would reset the answer that is on
+ *           its way
  */
 #ifndef LASTCALL_CONNECTION_H
 #define LASTCALL_CONNECTION_H

@@ -1,7 +1,7 @@
 /*
- * The path of a target becomes a path below a root. Nothing reaches out
- * that was not decoded and judged as a whole segment before; the segment is judged by its decoded
- * bytes, which are never decoded again.
+ * The path of a target becomes a path below a root. Nothing reaches out that was not decoded and
+ * judged as a whole segment before; the segment is judged by its decoded bytes, which are never
+ * decoded again.
  */
 #include "path.h"
 

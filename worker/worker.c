@@ -383,6 +383,8 @@ int worker_run(const struct handover *handover)
 	char why[384];
 	int status;
 
+	/* The lines that the master dropped are its own to tell of. */
+	handover->log->dropped = handover->log->dropped_total = 0;
 	atomic_store(&worker.self->state, SLOT_STARTING);
 	status = open_all(&worker, why, sizeof why);
 	if (status != 0) {

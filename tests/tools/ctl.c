@@ -7,19 +7,19 @@
  * them. What is read goes to standard output, a line each; where there is none, "(eof)", "(reset)"
  * or "(timeout)", after -t.
  *
- *	send:TEXT       sends it; C escapes (\n \t \r \\ \xHH) are read
- *	fill:N:TEXT     sends it so many times, as far as it is taken
- *	random:N        sends so many random bytes, as far as they are taken
- *	drip:MS:TEXT    sends it, one byte each so many ms, until the server closes
- *	fds:N:TEXT      sends it with so many descriptors along (Unix sockets)
- *	half            shuts the sending side
- *	wait:MS         does nothing for so long
- *	line            reads a line
- *	answer          reads lines up to one that begins with ok or error
- *	end             reads all to the end
- *	pump            sends standard input as it comes, and then shuts the sending side; reads to
- *the end close           closes the connection; with unread bytes that is a reset hold closes
- *standard output, and waits until it is killed
+ *   send:TEXT     sends it; C escapes (\n \t \r \\ \xHH) are read
+ *   fill:N:TEXT   sends it so many times, as far as it is taken
+ *   random:N      sends so many random bytes, as far as they are taken
+ *   drip:MS:TEXT  sends it, one byte each so many ms, until the server closes
+ *   fds:N:TEXT    sends it with so many descriptors along (Unix sockets)
+ *   half          shuts the sending side
+ *   wait:MS       does nothing for so long
+ *   line          reads a line
+ *   answer        reads lines up to one that begins with ok or error
+ *   end           reads all to the end
+ *   pump          sends standard input as it comes, then shuts the sending side; reads to the end
+ *   close         closes the connection; with unread bytes that is a reset
+ *   hold          closes standard output, and waits until it is killed
  */
 #include <arpa/inet.h>
 #include <errno.h>

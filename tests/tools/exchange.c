@@ -4,26 +4,31 @@
  *
  *	exchange [-b] [-p] ADDRESS TABLE
  *
- * -b sends one byte at a time; -p sends each behind a good request, in the same write. Every row
- *has a connection of its own. The table is lines (a backslash at the end of one joins the next to
- *it):
+ *   -b  sends one byte at a time
+ *   -p  sends each behind a good request, in the same write: the text before goes first, and the
+ *       answer before must come first
  *
- *	text NAME TEXT          a piece of text for what follows
- *	answer NAME TEXT        what a server may be expected to answer
- *	keep ANSWERS REQUEST    after these answers (NAME,NAME…) the connection goes on: a further
- *request, which is sent in any case (text probe), gets its own (answer probe) close ANSWERS REQUEST
- *after these, of which the last one says so, it ends, and there is none half ANSWERS REQUEST
- *instead of a further request the client shuts its side
+ * Every row has a connection of its own. The table is lines (a backslash at the end of one joins
+ * the next to it):
  *
- * ANSWERS is - for none; a name after "head:" means the head of that answer alone. In a text \r \n
- *\t
- * \\ \{ \xHH are bytes, {NAME} is another text and {NAME A|B} one in which {1} and {2} are A and B,
- *and {N*TEXT} is TEXT so many times. In an answer {date} is a date as of RFC 9110, 5.6.7, {line}
- *anything up to the end of the line, {length} the length of the body, {connection} the text kept or
- *closed. With -p the text before goes first, and the answer before must come first.
+ *   text NAME TEXT         a piece of text for what follows
+ *   answer NAME TEXT       what a server may be expected to answer
+ *   keep ANSWERS REQUEST   after these answers (NAME,NAME…) the connection goes on: a further
+ *                          request, which is sent in any case (text probe), gets its own (answer
+ *                          probe)
+ *   close ANSWERS REQUEST  after these, of which the last one says so, it ends, and a further
+ *                          request gets none
+ *   half ANSWERS REQUEST   instead of a further request the client shuts its side
+ *
+ * ANSWERS is - for none; a name after "head:" means the head of that answer alone.
+ *
+ * In a text \r \n \t \\ \{ \xHH are bytes, {NAME} is another text and {NAME A|B} one in which {1}
+ * and {2} are A and B, and {N*TEXT} is TEXT so many times. In an answer {date} is a date as of
+ * RFC 9110, 5.6.7, {line} anything up to the end of the line, {length} the length of the body,
+ * {connection} the text kept or closed.
  *
  * Prints the rows that failed, with what came, and a count. Exit status: 0 all are right, 1 some
- *are not, 2 usage, or the table has an error.
+ * are not, 2 usage, or the table has an error.
  */
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -3,11 +3,15 @@
  *
  *	fetch [-n TRIES] [-c] [-m] [-f FORBIDDEN] [-p MS] [-b BYTES] ADDRESS TARGET
  *
- * -c a connection for each request, else keep-alive; -f a text that no answer may have in it; -p
- *waits so long between the head and the rest; -b the size of its receive buffer. It prints how many
- *answers had which status, and how many bodies of 200 were whole and short, with -m how many whole
- *ones had more than one letter in them (mixed), how many answers were forbidden (leaked), how many
- *connections were reset or ended without an answer (broken). Status 1 if mixed or leaked.
+ *   -c            a connection for each request, else keep-alive
+ *   -m            counts bodies that have more than one letter in them (mixed)
+ *   -f FORBIDDEN  a text that no answer may have in it
+ *   -p MS         waits so long between the head and the rest
+ *   -b BYTES      the size of its receive buffer
+ *
+ * It prints how many answers had which status, how many bodies of 200 were whole and short, with -m
+ * how many whole ones were mixed, how many answers were forbidden (leaked), and how many
+ * connections were reset or ended without an answer (broken). Status 1 if mixed or leaked.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 /*
  * pieces: makes requests up, good ones and such with faults at random places, sends each whole and
  * then in random pieces, and wants the same answers: whether the server takes the bytes for the
- *same requests may not depend on how they come.
+ * same requests may not depend on how they come.
  *
  *	pieces [-n COUNT] [-s SEED] ADDRESS
  *
  * After each the client shuts its side and reads to the end. Prints what differs, with the seed,
- *and how many answers with each status there were. Exit status: 0 no difference, 1 some, 2 usage.
+ * and how many answers with each status there were. Exit status: 0 no difference, 1 some, 2 usage.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,13 +1,14 @@
 /*
  * swap: changes files while somebody serves them, again and again until it is killed or its parent
- *has died.
+ * has died.
  *
- *	swap exchange A B [MS]	two names change places (renameat2 RENAME_EXCHANGE)
- *	swap replace FILE SIZE [MS]	a new file full of one letter is renamed over it, a and b by
- *turns swap truncate FILE SIZE [MS]	cut to nothing and filled again, all with the letter a
+ *   swap exchange A B [MS]          two names change places (renameat2 RENAME_EXCHANGE)
+ *   swap replace FILE SIZE [MS]     a new file full of one letter, a and b by turns, is renamed
+ *                                   over it
+ *   swap truncate FILE SIZE [MS]    cut to nothing and filled again, all with the letter a
  *
  * MS is the pause between two changes. It writes a byte to standard output when the first change is
- *done.
+ * done.
  */
 #include <errno.h>
 #include <fcntl.h>

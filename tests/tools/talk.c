@@ -1,15 +1,16 @@
 /*
  * talk: a raw client that says exactly what it is told, byte by byte if need be, and tells how its
- *connections ended.
+ * connections ended.
  *
  *	talk [-q] [-c CONNECTIONS] [-n ROUNDS] [-t MS] ADDRESS STEP…
  *
  * Each of -c clients opens a connection, goes through the steps and closes it, -n times. It reads
- *all the time but where a step says otherwise. When everything is sent or the server has closed,
- *the connection is done. With one connection what was received goes to standard output, unless -q.
- *The counters go to standard error, with -q to standard output: how the connections ended (eof: the
- *server closed; reset; timeout: after -t; done: the steps were through; refused), answers by
- *status, bytes, and the shortest and the longest time that a connection took.
+ * all the time but where a step says otherwise. When everything is sent or the server has closed,
+ * the connection is done. With one connection what was received goes to standard output, unless -q.
+ *
+ * The counters go to standard error, with -q to standard output: how the connections ended (eof:
+ * the server closed; reset; timeout: after -t; done: the steps were through; refused), answers by
+ * status, bytes, and the shortest and the longest time that a connection took.
  *
  * C escapes (\r \n \t \\ \xHH) in the texts of steps are read as such.
  */
