@@ -823,6 +823,34 @@ processes_may_be() {
 	[[ $(receipt) =~ programs:\ ([0-9]+)\ with\ status\ 0,\ 0\ with\ another,\ 0\ killed$ ]]
 }
 
+@test "a stop serves also those who wait in the queue for max-connections" {
+	service 'command cat; max-connections 2;'
+	load_begin -P echo -m close -c 16 -d 20000
+	wait_until somebody_waits
+	stop_server
+	load_end
+	[ "$ended" -eq 0 ]
+	nothing_lost
+	[ "$(receipt_number queue)" -gt 0 ]
+}
+
+somebody_waits() {
+	! queue_is 0
+}
+
+@test "when the master is killed, those who wait in the queue for max-connections are served" {
+	service 'command cat; max-connections 2;'
+	load_begin -P echo -m close -c 16 -d 20000
+	wait_until somebody_waits
+	all=$(workers)
+	kill -KILL "$server"
+	load_end
+	nothing_lost
+	for pid in $all; do
+		wait_until is_gone "$pid"
+	done
+}
+
 @test "a stop waits for programs, and their statuses are in the receipt" {
 	start_exec sh -c 'echo hello; read -r status; exit $status'
 	for fd in 5 6 7; do

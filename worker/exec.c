@@ -37,6 +37,9 @@
 #include "service.h"
 #include "worker.h"
 
+#define CAPACITY_LEAST                                                                             \
+	4096 /* of a launcher, where nobody says how many connections there may be                 \
+	      */
 #define TELL_MS 1000
 #define UNTOLD_SIZE 64
 #define RETRY_MS 100
@@ -212,7 +215,7 @@ static struct launcher *open_launcher(struct exec_options *options, int64_t capa
 	    .options = &options->child,
 	    .account = options->changes_user ? &options->account : NULL,
 	    .end_delay = options->end_delay,
-	    .capacity = (size_t)capacity,
+	    .capacity = capacity > 0 ? (size_t)capacity : CAPACITY_LEAST,
 	};
 
 	return launcher_open(&plan);
@@ -252,10 +255,8 @@ static struct launcher *launcher_of(struct exec_state *state)
 	if (state->launcher == NULL)
 		return NULL;
 	state->launcher->user = state;
-	if (launcher_attach(state->launcher, worker, &launcher_events) == 0)
-		return state->launcher;
-	state->launcher->gone = true;
-	return NULL;
+	return launcher_attach(state->launcher, worker, &launcher_events) == 0 ? state->launcher
+									       : NULL;
 }
 
 /* ---- lists ---- */
@@ -268,6 +269,20 @@ static void list_add(struct connection ***end, struct connection *c)
 	exec->link = *end;
 	**end = c;
 	*end = &exec->next;
+}
+
+/* The first of those that wait, again. */
+static void wait_first(struct exec_state *state, struct connection *c)
+{
+	struct exec *exec = exec_of(c);
+
+	exec->next = state->waiting;
+	exec->link = &state->waiting;
+	if (exec->next != NULL)
+		exec_of(exec->next)->link = &exec->next;
+	else
+		state->waiting_end = &exec->next;
+	state->waiting = c;
 }
 
 /* Takes it off whatever list it is on. */
@@ -307,6 +322,7 @@ static bool is_passing(int error)
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
+	case ETOOMANYREFS:
 	case ETXTBSY:
 	case EPIPE:
 		return true;
@@ -393,7 +409,11 @@ static void begin(struct connection *c)
 	struct exec_state *state = options_of(c)->state;
 
 	if (count_client(c)) {
-		start(c);
+		/* Behind those that were there before. */
+		if (state->waiting != NULL)
+			wait_for_launcher(c, 0);
+		else
+			start(c);
 		return;
 	}
 	if (options_of(c)->over_limit == OVER_LIMIT_REFUSE) {
@@ -409,7 +429,8 @@ static void begin(struct connection *c)
 	retry_soon(state, RETRY_MS); /* the others may be another worker's */
 }
 
-/* Those that were held or wait, each once. */
+/* Those that were held, each once. Called by the timer alone, however many connections end:
+ * somebody may have thousands held, and each is looked at. */
 static void retry_held(struct exec_state *state)
 {
 	struct connection *c = state->held;
@@ -425,19 +446,20 @@ static void retry_held(struct exec_state *state)
 	}
 }
 
-/* At most so many of them: what cannot be had is not asked for by all. */
+/* Starts those that wait, in their order, at most so many of them, for what cannot be had is not
+ * asked for by all. */
 static void retry_waiting(struct exec_state *state, size_t most)
 {
-	size_t there = 0;
-
-	for (struct connection *c = state->waiting; c != NULL; c = exec_of(c)->next)
-		there++;
-	/* Those that have to wait again go to the end. */
-	for (there = there < most ? there : most; there > 0 && state->waiting != NULL; there--) {
+	while (state->waiting != NULL && most-- > 0) {
 		struct connection *c = state->waiting;
 
 		list_remove(state, c);
 		start(c);
+		if (exec_of(c)->step == STEP_WAITING) {
+			list_remove(state, c);
+			wait_first(state, c);
+			return;
+		}
 	}
 }
 

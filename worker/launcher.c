@@ -171,10 +171,7 @@ static int send_message(struct launcher *launcher, const struct launcher_head *h
 	}
 	if (sendmsg(launcher->watch.fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) != -1)
 		return 0;
-	/* ENOBUFS, ETOOMANYREFS (descriptors on their way), ENOMEM: as if it were full. */
-	if (errno != EPIPE && errno != ECONNRESET)
-		errno = EAGAIN;
-	else
+	if (errno == ECONNRESET)
 		errno = EPIPE;
 	return -1;
 }
@@ -211,7 +208,7 @@ static void send_end(struct launcher *launcher, struct launcher_run *run)
 	    .value = run->end_ms,
 	};
 	bool due =
-	    send_message(launcher, &head, NULL, 0, -1) == -1 && errno == EAGAIN && !launcher->gone;
+	    !launcher->gone && send_message(launcher, &head, NULL, 0, -1) == -1 && errno != EPIPE;
 
 	if (due)
 		want_room(launcher);
@@ -231,9 +228,9 @@ void launcher_end(struct launcher *launcher, struct launcher_run *run, int64_t d
 /* The run that a message is about, or NULL: it says nonsense. */
 static struct launcher_run *run_of(struct launcher *launcher, uint32_t number)
 {
-	struct launcher_run *run = &launcher->runs[number];
+	struct launcher_run *run = number < launcher->touched ? &launcher->runs[number] : NULL;
 
-	return number < launcher->touched && run->next == run ? run : NULL;
+	return run != NULL && run->next == run ? run : NULL;
 }
 
 static void log_line(const struct launcher *launcher, int pid, const char *text, size_t length)
@@ -370,7 +367,12 @@ int launcher_attach(
 	launcher->watch.ready = launcher_ready;
 	launcher->next = worker->launchers;
 	worker->launchers = launcher;
-	return loop_watch(worker->loop, &launcher->watch, LOOP_READ);
+	if (loop_watch(worker->loop, &launcher->watch, LOOP_READ) == 0)
+		return 0;
+	/* It ends when its channel does, and is reaped. */
+	launcher->gone = true;
+	fd_close(&launcher->watch.fd);
+	return -1;
 }
 
 /* ---- the end ---- */

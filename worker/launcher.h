@@ -92,7 +92,7 @@ int launcher_attach(
 /*
  * Gives it a connection, which stays the caller's too. number: of the connections that this client
  * has. Returns the run, or NULL with errno: EAGAIN, it has no room now and writable will be called;
- * EPIPE, it is gone.
+ * EPIPE, it is gone; ENOBUFS, ENOMEM or ETOOMANYREFS, to be tried again.
  */
 struct launcher_run *launcher_start(struct launcher *launcher, void *owner, int connection,
     const union address_socket *peer, uint32_t number);

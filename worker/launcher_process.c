@@ -45,7 +45,10 @@
 
 enum state { STATE_VACANT, STATE_RUNNING, STATE_ENDING, STATE_LEFT };
 
+struct process;
+
 struct program {
+	struct process *process;
 	struct watch errors; /* its standard error */
 	struct timer timer;
 	enum state state;
@@ -75,7 +78,6 @@ struct process {
 	struct program *by_pid[PLACES];
 	struct program **by_run; /* plan->capacity of them */
 	bool leaving; /* the worker has closed */
-	bool deaf; /* it does not read: what it must be told waits */
 	struct untold {
 		uint32_t run;
 		int32_t type, value;
@@ -85,8 +87,6 @@ struct process {
 	pid_t strays[STRAYS_MAX]; /* those that were told of */
 	size_t strays_count;
 };
-
-static struct process launcher; /* one in a process, and large */
 
 static void set_state(struct program *program, enum state state)
 {
@@ -107,26 +107,26 @@ static int tell(const struct launcher_head *head, const char *text, size_t lengt
 }
 
 /* What must not be lost is told later if it cannot be told now. */
-static void tell_surely(uint32_t type, uint32_t run, int32_t value)
+static void tell_surely(struct process *p, uint32_t type, uint32_t run, int32_t value)
 {
 	const struct launcher_head head = {.type = type, .run = run, .value = value};
 
-	if (launcher.leaving)
+	if (p->leaving)
 		return;
-	if (launcher.untold_count == 0 && tell(&head, NULL, 0) == 0)
+	if (p->untold_count == 0 && tell(&head, NULL, 0) == 0)
 		return;
-	if (launcher.untold_count < launcher.plan->capacity * 2)
-		launcher.untold[launcher.untold_count++] =
+	if (p->untold_count < p->plan->capacity * 2)
+		p->untold[p->untold_count++] =
 		    (struct untold){.run = run, .type = (int32_t)type, .value = value};
-	loop_watch(launcher.loop, &launcher.channel, LOOP_READ | LOOP_WRITE);
+	loop_watch(p->loop, &p->channel, LOOP_READ | LOOP_WRITE);
 }
 
-static void tell_untold(void)
+static void tell_untold(struct process *p)
 {
 	size_t told = 0;
 
-	while (told < launcher.untold_count) {
-		const struct untold *at = &launcher.untold[told];
+	while (told < p->untold_count) {
+		const struct untold *at = &p->untold[told];
 		const struct launcher_head head = {
 		    .type = (uint32_t)at->type, .run = at->run, .value = at->value};
 
@@ -134,59 +134,60 @@ static void tell_untold(void)
 			break;
 		told++;
 	}
-	launcher.untold_count -= told;
-	memmove(launcher.untold, launcher.untold + told,
-	    launcher.untold_count * sizeof *launcher.untold);
-	if (launcher.untold_count == 0)
-		loop_watch(launcher.loop, &launcher.channel, LOOP_READ);
+	p->untold_count -= told;
+	memmove(p->untold, p->untold + told, p->untold_count * sizeof *p->untold);
+	if (p->untold_count == 0)
+		loop_watch(p->loop, &p->channel, LOOP_READ);
 }
 
 /* ---- the table ---- */
 
-static struct program **place_of(pid_t pid)
+static struct program **place_of(struct process *p, pid_t pid)
 {
-	return &launcher.by_pid[(unsigned)pid % PLACES];
+	return &p->by_pid[(unsigned)pid % PLACES];
 }
 
-static struct program *find_pid(pid_t pid)
+static struct program *find_pid(struct process *p, pid_t pid)
 {
-	struct program *at = *place_of(pid);
+	struct program *at = *place_of(p, pid);
 
 	while (at != NULL && at->pid != pid)
 		at = at->next;
 	return at;
 }
 
-static struct program *program_take(void)
+static struct program *program_take(struct process *p)
 {
-	struct program *program = launcher.vacant;
+	struct program *program = p->vacant;
 
 	if (program != NULL)
-		launcher.vacant = program->next;
-	else if (launcher.touched < launcher.capacity)
-		program = &launcher.programs[launcher.touched++];
+		p->vacant = program->next;
+	else if (p->touched < p->capacity)
+		program = &p->programs[p->touched++];
+	if (program != NULL)
+		program->process = p;
 	return program;
 }
 
 static void program_give(struct program *program)
 {
-	program->next = launcher.vacant;
-	launcher.vacant = program;
+	program->next = program->process->vacant;
+	program->process->vacant = program;
 }
 
 static void program_free(struct program *program)
 {
-	struct program **link = place_of(program->pid);
+	struct program **link = place_of(program->process, program->pid);
 
 	while (*link != program)
 		link = &(*link)->next;
 	*link = program->next;
-	timer_clear(&launcher.wheel, &program->timer);
+	timer_clear(&program->process->wheel, &program->timer);
 	if (program->errors.fd >= 0)
-		loop_forget(launcher.loop, &program->errors);
+		loop_forget(program->process->loop, &program->errors);
 	fd_close(&program->errors.fd);
 	set_state(program, STATE_VACANT);
-	launcher.living--;
+	program->process->living--;
 	program_give(program);
 }
 
@@ -194,11 +195,11 @@ static void program_free(struct program *program)
 
 static bool may_write_line(struct program *program)
 {
-	int64_t passed = launcher.now - program->lines_at;
+	int64_t passed = program->process->now - program->lines_at;
 	int64_t more = passed * LINES_PER_SECOND / 1000;
 
 	if (more > 0) {
-		program->lines_at = launcher.now;
+		program->lines_at = program->process->now;
 		program->lines = more + program->lines > LINES_BURST
 		    ? LINES_BURST
 		    : program->lines + (uint32_t)more;
@@ -261,7 +262,7 @@ static void close_errors(struct program *program)
 	tell_line(program);
 	tell_dropped(program);
 	if (program->errors.fd >= 0)
-		loop_forget(launcher.loop, &program->errors);
+		loop_forget(program->process->loop, &program->errors);
 	fd_close(&program->errors.fd);
 }
 
@@ -299,8 +300,8 @@ static bool group_is_there(const struct program *program)
 static void end_group(struct program *program, int64_t delay)
 {
 	kill(-program->pid, SIGTERM);
-	program->kill_at = launcher.now + delay;
-	timer_set(&launcher.wheel, &program->timer, program->kill_at);
+	program->kill_at = program->process->now + delay;
+	timer_set(&program->process->wheel, &program->timer, program->kill_at);
 }
 
 static void kill_group(struct program *program)
@@ -319,9 +320,9 @@ static void look_at_left(struct program *program)
 		program_free(program);
 		return;
 	}
-	if (launcher.now >= program->kill_at)
+	if (program->process->now >= program->kill_at)
 		kill_group(program);
-	timer_set(&launcher.wheel, &program->timer, launcher.now + LOOK_MS);
+	timer_set(&program->process->wheel, &program->timer, program->process->now + LOOK_MS);
 }
 
 static void program_fire(struct timer *timer)
@@ -345,10 +346,10 @@ static void program_ended(struct program *program)
 	/* What it wrote last comes before its end. */
 	for (int reads = 0; reads < 4 && read_errors(program); reads++)
 		continue;
-	launcher.by_run[program->run] = NULL;
-	tell_surely(LAUNCHER_ENDED, program->run, status);
-	if (launcher.strays_at == CLOCK_NEVER)
-		launcher.strays_at = launcher.now + STRAYS_MS;
+	program->process->by_run[program->run] = NULL;
+	tell_surely(program->process, LAUNCHER_ENDED, program->run, status);
+	if (program->process->strays_at == CLOCK_NEVER)
+		program->process->strays_at = program->process->now + STRAYS_MS;
 	if (!group_is_there(program)) {
 		/* Whoever has its standard error now is a stranger. */
 		close_errors(program);
@@ -357,65 +358,65 @@ static void program_ended(struct program *program)
 	}
 	/* One that was to be killed is no less so for what it leaves behind. */
 	if (program->state != STATE_ENDING || program->kill_at == CLOCK_NEVER)
-		program->kill_at =
-		    launcher.now + (launcher.leaving ? LEAVING_MS : launcher.plan->end_delay);
+		program->kill_at = program->process->now +
+		    (program->process->leaving ? LEAVING_MS : program->process->plan->end_delay);
 	set_state(program, STATE_LEFT);
-	timer_set(&launcher.wheel, &program->timer, launcher.now + LOOK_MS);
+	timer_set(&program->process->wheel, &program->timer, program->process->now + LOOK_MS);
 }
 
 /* ---- those that left their group ---- */
 
-static bool is_told_of(pid_t pid)
+static bool is_told_of(struct process *p, pid_t pid)
 {
-	for (size_t i = 0; i < launcher.strays_count; i++) {
-		if (launcher.strays[i] == pid)
+	for (size_t i = 0; i < p->strays_count; i++) {
+		if (p->strays[i] == pid)
 			return true;
 	}
 	return false;
 }
 
 /* Processes whose parents died are our children: those of no group that we know are told of. */
-static void look_for_strays(void)
+static void look_for_strays(struct process *p)
 {
 	static pid_t children[STRAYS_MAX * 8];
 	size_t count = system_children(children, sizeof children / sizeof *children);
 
-	launcher.strays_at = CLOCK_NEVER;
+	p->strays_at = CLOCK_NEVER;
 	for (size_t i = 0; i < count; i++) {
 		const struct launcher_head head = {
 		    .type = LAUNCHER_STRAY, .run = NOBODY, .pid = children[i]};
 
-		if (find_pid(children[i]) != NULL || find_pid(getpgid(children[i])) != NULL ||
-		    is_told_of(children[i]))
+		if (find_pid(p, children[i]) != NULL || find_pid(p, getpgid(children[i])) != NULL ||
+		    is_told_of(p, children[i]))
 			continue;
-		if (launcher.strays_count < STRAYS_MAX && tell(&head, NULL, 0) == 0)
-			launcher.strays[launcher.strays_count++] = children[i];
+		if (p->strays_count < STRAYS_MAX && tell(&head, NULL, 0) == 0)
+			p->strays[p->strays_count++] = children[i];
 	}
 }
 
-static void forget_stray(pid_t pid)
+static void forget_stray(struct process *p, pid_t pid)
 {
-	for (size_t i = 0; i < launcher.strays_count; i++) {
-		if (launcher.strays[i] == pid)
-			launcher.strays[i] = launcher.strays[--launcher.strays_count];
+	for (size_t i = 0; i < p->strays_count; i++) {
+		if (p->strays[i] == pid)
+			p->strays[i] = p->strays[--p->strays_count];
 	}
 }
 
 /* ---- deaths ---- */
 
-static void reap(void)
+static void reap(struct process *p)
 {
 	siginfo_t info = {.si_pid = 0};
 
 	/* Looked at first and reaped later: until then the number is nobody else's. */
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
-		struct program *program = find_pid(info.si_pid);
+		struct program *program = find_pid(p, info.si_pid);
 
 		if (program != NULL && program->state != STATE_LEFT) {
 			program_ended(program);
 		} else {
 			waitpid(info.si_pid, NULL, WNOHANG);
-			forget_stray(info.si_pid);
+			forget_stray(p, info.si_pid);
 		}
 		info.si_pid = 0;
 	}
@@ -500,16 +501,16 @@ static void describe(
 		add_number(to, "TCPCONNNUM", number);
 }
 
-static void tell_failed(uint32_t run, int error, const char *what)
+static void tell_failed(struct process *p, uint32_t run, int error, const char *what)
 {
 	const struct launcher_head head = {.type = LAUNCHER_FAILED, .run = run, .value = error};
 
-	if (launcher.untold_count > 0 || tell(&head, what, strlen(what)) == -1)
-		tell_surely(LAUNCHER_FAILED, run, error);
+	if (p->untold_count > 0 || tell(&head, what, strlen(what)) == -1)
+		tell_surely(p, LAUNCHER_FAILED, run, error);
 }
 
 /* A program for a connection. Returns 0, or -1 with errno and what. */
-static int start_program(struct program *program, uint32_t run, int connection,
+static int start_program(struct process *p, struct program *program, uint32_t run, int connection,
     const union address_socket *peer, uint32_t number, const char **what)
 {
 	static struct variables variables;
@@ -528,31 +529,31 @@ static int start_program(struct program *program, uint32_t run, int connection,
 	if (peer->any.sa_family != AF_UNIX)
 		setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &keep, sizeof keep);
 	describe(&variables, connection, peer, number);
-	pid =
-	    child_start(&launcher.what, connection, ends[1], variables.list, variables.count, what);
+	pid = child_start(&p->what, connection, ends[1], variables.list, variables.count, what);
 	if (pid == -1)
 		goto fail;
 	fd_close(&ends[1]);
 	/* One whose group is gone, or the number would not be free, and that was not looked at
 	 * since. */
-	before = find_pid(pid);
+	before = find_pid(p, pid);
 	if (before != NULL)
 		program_free(before);
 	*program = (struct program){
+	    .process = p,
 	    .errors = {.fd = ends[0], .ready = errors_ready},
 	    .timer = {.fire = program_fire},
 	    .pid = pid,
 	    .run = run,
 	    .kill_at = CLOCK_NEVER,
-	    .lines_at = launcher.now,
+	    .lines_at = p->now,
 	    .lines = LINES_BURST,
-	    .next = *place_of(pid),
+	    .next = *place_of(p, pid),
 	};
-	*place_of(pid) = program;
+	*place_of(p, pid) = program;
 	set_state(program, STATE_RUNNING);
-	launcher.by_run[run] = program;
-	launcher.living++;
-	if (loop_watch(launcher.loop, &program->errors, LOOP_READ) == -1)
+	p->by_run[run] = program;
+	p->living++;
+	if (loop_watch(p->loop, &program->errors, LOOP_READ) == -1)
 		fd_close(&program->errors.fd); /* it is told so by EPIPE */
 	return 0;
 fail:
@@ -570,44 +571,44 @@ static bool client_is_gone(int connection)
 	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-static void heed_start(
-    const struct launcher_head *head, int connection, const union address_socket *peer)
+static void heed_start(struct process *p, const struct launcher_head *head, int connection,
+    const union address_socket *peer)
 {
 	struct program *program = NULL;
 	const char *what = "";
 	int error = 0;
 
-	if (head->run >= launcher.plan->capacity || launcher.by_run[head->run] != NULL)
+	if (head->run >= p->plan->capacity || p->by_run[head->run] != NULL)
 		return;
 	if (connection == -1)
 		error = EMFILE; /* it was lost on the way */
 	else if (client_is_gone(connection))
 		error = ECONNRESET;
-	if (error == 0 && !launcher.found) {
-		launcher.found = child_find(&launcher.what, launcher.plan->options) == 0;
-		error = launcher.found ? 0 : errno;
+	if (error == 0 && !p->found) {
+		p->found = child_find(&p->what, p->plan->options) == 0;
+		error = p->found ? 0 : errno;
 	}
-	if (error == 0 && (program = program_take()) == NULL)
+	if (error == 0 && (program = program_take(p)) == NULL)
 		error = EAGAIN;
 	if (error == 0 &&
-	    start_program(program, head->run, connection, peer, head->number, &what) == 0) {
-		tell_surely(LAUNCHER_STARTED, head->run, program->pid);
+	    start_program(p, program, head->run, connection, peer, head->number, &what) == 0) {
+		tell_surely(p, LAUNCHER_STARTED, head->run, program->pid);
 		return;
 	}
 	if (error == 0) {
 		error = errno;
 		program_give(program);
 	}
-	tell_failed(head->run, error, what[0] != '\0' ? what : launcher.plan->options->command[0]);
+	tell_failed(p, head->run, error, what[0] != '\0' ? what : p->plan->options->command[0]);
 }
 
-static void heed_end(const struct launcher_head *head)
+static void heed_end(struct process *p, const struct launcher_head *head)
 {
 	struct program *program;
 
-	if (head->run >= launcher.plan->capacity)
+	if (head->run >= p->plan->capacity)
 		return;
-	program = launcher.by_run[head->run];
+	program = p->by_run[head->run];
 	if (program == NULL)
 		return;
 	set_state(program, STATE_ENDING);
@@ -615,19 +616,18 @@ static void heed_end(const struct launcher_head *head)
 }
 
 /* The worker is done, or gone: nothing that it had goes on. */
-static void leave(void)
+static void leave(struct process *p)
 {
-	loop_watch(launcher.loop, &launcher.channel, 0);
-	launcher.leaving = true;
-	for (size_t i = 0; i < launcher.touched; i++) {
-		struct program *program = &launcher.programs[i];
+	loop_watch(p->loop, &p->channel, 0);
+	p->leaving = true;
+	for (size_t i = 0; i < p->touched; i++) {
+		struct program *program = &p->programs[i];
 
 		if (program->state == STATE_RUNNING) {
 			set_state(program, STATE_ENDING);
-			end_group(program, launcher.plan->end_delay);
+			end_group(program, p->plan->end_delay);
 		} else if (program->state == STATE_LEFT) {
-			program->kill_at =
-			    clock_earlier(program->kill_at, launcher.now + LEAVING_MS);
+			program->kill_at = clock_earlier(program->kill_at, p->now + LEAVING_MS);
 		}
 	}
 }
@@ -647,7 +647,7 @@ static int take_descriptor(struct msghdr *packet)
 }
 
 /* Takes one message. Returns whether there may be more. */
-static bool hear(void)
+static bool hear(struct process *p)
 {
 	struct launcher_head head = {.type = 0};
 	union address_socket peer = {.any.sa_family = AF_UNSPEC};
@@ -668,24 +668,25 @@ static bool hear(void)
 	if (got == -1)
 		return errno == EINTR;
 	if (got < (ssize_t)sizeof head) {
-		leave();
+		leave(p);
 		return false;
 	}
 	fd = take_descriptor(&packet);
 	if (head.type == LAUNCHER_START && got == (ssize_t)(sizeof head + sizeof peer))
-		heed_start(&head, fd, &peer);
+		heed_start(p, &head, fd, &peer);
 	else if (head.type == LAUNCHER_END)
-		heed_end(&head);
+		heed_end(p, &head);
 	fd_close(&fd);
 	return true;
 }
 
 static void channel_ready(struct watch *watch, unsigned events)
 {
-	(void)watch;
+	struct process *p = container_of(watch, struct process, channel);
+
 	if (events & LOOP_WRITE)
-		tell_untold();
-	for (int i = 0; i < MESSAGES_MAX && hear(); i++)
+		tell_untold(p);
+	for (int i = 0; i < MESSAGES_MAX && hear(p); i++)
 		continue;
 }
 
@@ -716,52 +717,49 @@ static int become_launcher(int channel, const struct launcher_plan *plan)
 	return 0;
 }
 
-static int open_all(const struct launcher_plan *plan)
+static int open_all(struct process *p, const struct launcher_plan *plan)
 {
 	static const int heard[] = {SIGCHLD, 0};
 
-	launcher.plan = plan;
-	launcher.now = clock_ms();
-	launcher.strays_at = CLOCK_NEVER;
+	p->plan = plan;
+	p->now = clock_ms();
+	p->strays_at = CLOCK_NEVER;
 	/* What was ended may be left for a while, beside as many that are new. */
-	launcher.capacity = plan->capacity * 2;
-	launcher.programs = reserve(launcher.capacity * sizeof *launcher.programs);
-	launcher.by_run = reserve(plan->capacity * sizeof(struct program *));
-	launcher.untold = reserve(plan->capacity * 2 * sizeof *launcher.untold);
-	launcher.loop = loop_open(launcher.capacity + 8);
-	launcher.channel = (struct watch){.fd = CHANNEL, .ready = channel_ready};
-	wheel_init(&launcher.wheel, launcher.now);
-	if (launcher.programs == NULL || launcher.by_run == NULL || launcher.untold == NULL ||
-	    launcher.loop == NULL)
+	p->capacity = plan->capacity * 2;
+	p->programs = reserve(p->capacity * sizeof *p->programs);
+	p->by_run = reserve(plan->capacity * sizeof(struct program *));
+	p->untold = reserve(plan->capacity * 2 * sizeof *p->untold);
+	p->loop = loop_open(p->capacity + 8);
+	p->channel = (struct watch){.fd = CHANNEL, .ready = channel_ready};
+	wheel_init(&p->wheel, p->now);
+	if (p->programs == NULL || p->by_run == NULL || p->untold == NULL || p->loop == NULL)
 		return -1;
-	if (child_prepare(&launcher.what, plan->options) == -1)
+	if (child_prepare(&p->what, plan->options) == -1)
 		return -1;
-	launcher.signals = (struct watch){.fd = signals_open(heard), .ready = signals_ready};
-	if (launcher.signals.fd == -1 ||
-	    loop_watch(launcher.loop, &launcher.signals, LOOP_READ) == -1)
+	p->signals = (struct watch){.fd = signals_open(heard), .ready = signals_ready};
+	if (p->signals.fd == -1 || loop_watch(p->loop, &p->signals, LOOP_READ) == -1)
 		return -1;
-	return loop_watch(launcher.loop, &launcher.channel, LOOP_READ);
+	return loop_watch(p->loop, &p->channel, LOOP_READ);
 }
 
 _Noreturn void launcher_process(int channel, const struct launcher_plan *plan)
 {
+	struct process p = {.strays_at = CLOCK_NEVER};
 	const struct launcher_head ready = {.type = LAUNCHER_READY};
 
-	if (become_launcher(channel, plan) == -1 || open_all(plan) == -1)
+	if (become_launcher(channel, plan) == -1 || open_all(&p, plan) == -1)
 		_exit(1);
 	tell(&ready, NULL, 0);
-	while (!launcher.leaving || launcher.living > 0) {
-		int64_t next = clock_earlier(wheel_next(&launcher.wheel), launcher.strays_at);
-		int64_t wait = next == CLOCK_NEVER ? -1
-		    : next > launcher.now          ? next - launcher.now
-						   : 0;
+	while (!p.leaving || p.living > 0) {
+		int64_t next = clock_earlier(wheel_next(&p.wheel), p.strays_at);
+		int64_t wait = next == CLOCK_NEVER ? -1 : next > p.now ? next - p.now : 0;
 
-		loop_wait(launcher.loop, wait, &launcher.now);
+		loop_wait(p.loop, wait, &p.now);
 		if (signals_take(SIGCHLD))
-			reap();
-		wheel_run(&launcher.wheel, launcher.now);
-		if (launcher.now >= launcher.strays_at)
-			look_for_strays();
+			reap(&p);
+		wheel_run(&p.wheel, p.now);
+		if (p.now >= p.strays_at)
+			look_for_strays(&p);
 	}
 	_exit(0);
 }
