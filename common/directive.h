@@ -32,7 +32,8 @@ struct directive {
 	const char *name; /* NULL ends a table */
 	enum directive_type type;
 	size_t offset; /* of the value in the struct that the table belongs to */
-	int64_t min, max; /* of NUMBER, DURATION, SIZE, MODE, inclusive */
+	int64_t min, max; /* of NUMBER, DURATION, SIZE, MODE, inclusive; COMMAND: if max is 1, a
+			   * number may stand before the program */
 	const char *keyword; /* "auto" or "unlimited" where that is allowed, else NULL */
 	const char *const *choices; /* CHOICE: NULL-terminated */
 	const char *initial; /* default as a person would write it; NULL: zero, none */

@@ -50,6 +50,7 @@ enum {
 	WORD_CUT = 8, /* end the connections that came from it */
 	WORD_SHARED =
 	    16, /* a service manager has the socket too: it is never gated nor shut down */
+	WORD_LEAVE = 32, /* of a service whose programs accept: they are to stop that now */
 };
 
 /* Hints of a bell: which listener to look at. */
@@ -90,6 +91,9 @@ struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
 	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
+	/* Now, and lost with the worker. */
+	_Atomic uint64_t instances, instances_ready; /* of a service whose programs accept */
+	_Atomic uint64_t serves; /* somebody accepts on it for this worker: 1, or 0 */
 };
 
 /*
@@ -147,6 +151,9 @@ static inline struct tally *scoreboard_tally(
 /* Adds what one tally says now to another that is nobody else's. */
 void tally_add(struct tally *sum, const struct tally *tally);
 void tally_clear(struct tally *tally);
+
+/* What it says of now, not of what happened, ends with its worker. */
+void tally_end_present(struct tally *tally);
 
 /* Adds to a counter that only this process writes: no locked instruction is needed. */
 static inline void slot_add(_Atomic uint64_t *counter, uint64_t n)

@@ -555,6 +555,10 @@ static int open_listeners(struct master *master)
 	/* The workers' group may connect, as far as umask lets it. */
 	for (size_t i = 0; master->privilege.change && i < master->listeners.count; i++)
 		listener_give(&master->listeners.all[i], master->privilege.gid);
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		if (master->listeners.all[i].state == LISTENER_OPEN)
+			ports_say_foreign(&master->ports, &master->listeners.all[i]);
+	}
 	return 0;
 }
 

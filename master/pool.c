@@ -379,12 +379,13 @@ static void let_go(
 }
 
 static int begin_service(
-    struct service_config *service, const struct config *config, char *why, size_t size)
+    struct service_config *service, const struct pool_plan *plan, char *why, size_t size)
 {
 	char reason[256];
 
 	if (service->kind->begin == NULL ||
-	    service->kind->begin(service->options, config, reason, sizeof reason) == 0)
+	    service->kind->begin(
+		service->options, plan->config, plan->keeps, reason, sizeof reason) == 0)
 		return 0;
 	snprintf(why, size, "service %s: %s", service->name, reason);
 	return -1;
@@ -398,7 +399,7 @@ static int begin_services(
 	const struct listeners *listeners = pool->listeners;
 
 	for (struct service_config *at = plan->config->services; at != NULL; at = at->next) {
-		if (begin_service(at, plan->config, why, size) == -1)
+		if (begin_service(at, plan, why, size) == -1)
 			return -1;
 	}
 	for (size_t i = 0; i < listeners->count; i++) {
@@ -410,7 +411,7 @@ static int begin_services(
 		/* To begin again does nothing. */
 		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
 		    !listener->service_is_ours && place_of(plan->config, service) < 0 &&
-		    begin_service(service, plan->config, why, size) == -1)
+		    begin_service(service, plan, why, size) == -1)
 			return -1;
 	}
 	return 0;
@@ -434,6 +435,7 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	    .bells_count = pool->capacity,
 	    .listeners_max = pool->listeners->capacity,
 	    .waits = plan->renews,
+	    .keeps = plan->keeps,
 	    .rehearses = pool->rehearses,
 	    .log = plan->log,
 	};
@@ -570,10 +572,12 @@ static struct pool_plan present(const struct pool *pool)
 /* Starts one for a seat. Returns its place, or -1 when it could not be: the seat then waits. */
 static int spawn_for(struct pool *pool, struct seat *seat, int64_t now)
 {
-	const struct pool_plan plan = present(pool);
+	struct pool_plan plan = present(pool);
 	const char *why;
-	int slot = spawn(pool, &plan, now, &why);
+	int slot;
 
+	plan.keeps = seat == &pool->seats[0] || seat == &pool->drainer;
+	slot = spawn(pool, &plan, now, &why);
 	if (slot < 0)
 		fork_failed(pool, seat, now, why);
 	else
@@ -931,6 +935,7 @@ static void start_heirs(struct pool *pool, int64_t now)
 
 		if (seat->heir >= 0)
 			continue;
+		pool->next.keeps = i == 0;
 		seat->heir = spawn(pool, &pool->next, now, &why);
 		if (seat->heir >= 0)
 			continue;

@@ -95,6 +95,7 @@ struct pool_plan {
 	size_t wanted; /* how many */
 	unsigned generation;
 	bool renews; /* listeners have their next_service */
+	bool keeps; /* of the worker that is started: see struct handover */
 };
 
 #define POOL_SEATS 256
