@@ -727,6 +727,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	struct pool_totals *totals = &pool->totals;
 	uint64_t held = orderly ? 0 : held_by(pool, slot);
 	uint64_t accepted = slot_read(&numbers->accepted);
+	uint64_t programs = accepted + pool->workers[slot].room; /* some accept by themselves */
 
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
@@ -736,9 +737,9 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
 	totals->cut += at_most(slot_read(&numbers->cut), pool->workers[slot].room);
-	totals->programs_done += at_most(slot_read(&numbers->programs_done), accepted);
-	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), accepted);
-	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), accepted);
+	totals->programs_done += at_most(slot_read(&numbers->programs_done), programs);
+	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), programs);
+	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), programs);
 	totals->lost += at_most(slot_read(&numbers->broken), accepted);
 	if (pool->order >= ORDER_STOP)
 		totals->cut += held;

@@ -483,6 +483,15 @@ static void tell_released(struct ports *ports, struct listener *listener, int64_
 	leave_holder(listener);
 	if (holder != NULL)
 		holder->told(holder, listener, (enum close_reason)listener->why_closed, &receipt);
+	if (listener->service->kind->accepts_itself) {
+		/* What they did with whom they accepted nobody knows but they. */
+		log_write(ports->log, ports->stopping || heard ? LOG_INFO : LOG_NOTICE,
+		    "%s: closed after %lld ms (%s): accepted by its programs, %llu lost%s",
+		    listener->text, (long long)receipt.milliseconds, why_text(listener),
+		    (unsigned long long)receipt.cut,
+		    receipt_programs(&receipt, programs, sizeof programs));
+		return;
+	}
 	/* What nobody waited for is to be read in the log; that of a stop is in its receipt. */
 	log_write(ports->log,
 	    heard || ports->stopping || listener->why_closed == CLOSE_HOLDER ? LOG_INFO
