@@ -288,6 +288,19 @@ stops_under_load() {
 	load_quits
 }
 
+@test "a port that a reload does not have any more is closed without loss, and starts nothing" {
+	program 2
+	load_begin -P echo -m close -c 8
+	before=$(instances)
+	printf '%s\n' "workers 2; log-level info; listen unix:$work/run/other -> echo;" >lastcall.conf
+	reload
+	load_end
+	! has_filter || nothing_lost
+	# shellcheck disable=SC2086
+	wait_until are_gone $before
+	[ "$(grep -c 'is ready after' "$log")" -eq 2 ]
+}
+
 @test "a port that is opened for a service goes to new instances, and nobody is lost at the other" {
 	program 2
 	before=$(instances)
@@ -298,6 +311,66 @@ stops_under_load() {
 	wait_until are_gone $before
 	echoes "$other"
 	load_quits
+}
+
+@test "a port goes from a service of ours to programs and back by reloads, and nobody is lost" {
+	start_conf "workers 2; log-level info; listen 127.0.0.1:0 -> echo;"
+	load_begin -P echo -m close -c 8
+	printf '%s\n' "workers 2; log-level info; listen 127.0.0.1:0 -> app 2 $tools/instance drain;" >lastcall.conf
+	reload
+	wait_until ready_are 2
+	before=$(instances)
+	echoes
+	printf '%s\n' 'workers 2; log-level info; listen 127.0.0.1:0 -> echo;' >lastcall.conf
+	reload
+	# shellcheck disable=SC2086
+	wait_until are_gone $before
+	echoes
+	load_quits
+}
+
+@test "nobody is lost when a Unix socket with programs closes under load" {
+	start_conf "workers 2; log-level info; service program app { command 2 $tools/instance drain; ready notify; }
+		listen unix:$work/run/app -> program;"
+	wait_until ready_are 2
+	load_begin -P echo -m close -c 8
+	stop_server
+	load_end
+	nothing_lost
+	[ "$ended" -eq 0 ]
+	[ ! -e "$work/run/app" ]
+}
+
+@test "instances are replaced with their worker, and nobody is lost" {
+	start_conf "workers 1; log-level info; max-requests 50;
+		service program app { command 2 $tools/instance drain; ready notify; }
+		listen 127.0.0.1:0 -> program; listen 127.0.0.1:0 -> echo;"
+	wait_until ready_are 2
+	before=$(instances)
+	load_begin -P echo -m close -c 8
+	"$tools/losscount" -P echo -m close -c 2 -n 60 "${addresses[1]}" >other
+	# shellcheck disable=SC2086
+	wait_until are_gone $before
+	wait_until ready_are 2
+	load_quits
+}
+
+@test "a daemon that an instance has made leaves neither server nor port held, and is told of" {
+	! is_posix || skip 'the twin does not hear of it'
+	cat >"$work/run/daemon" <<-EOF
+		#!/bin/sh
+		setsid sh -c 'echo \$\$ >"$work/instances"; exec sleep 1000' </dev/null >/dev/null 2>&1 3>&- &
+		exec "$tools/instance" drain
+	EOF
+	chmod 755 "$work/run/daemon"
+	touch "$work/instances" && chmod 666 "$work/instances"
+	service "command $work/run/daemon;"
+	wait_until ready_are 1
+	wait_until test -s "$work/instances"
+	kill -KILL "$(instances | head -n 1)"
+	wait_until logged "left process $(cat "$work/instances") behind"
+	stop_server
+	nobody_listens "${address##*:}"
 }
 
 @test "a program that exits at once takes its own connections with it, and its end is in the receipt" {

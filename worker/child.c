@@ -114,7 +114,8 @@ static const char *check_environment(char *const *words, char *why, size_t size)
 		}
 		if (is_ours(*words, length)) {
 			snprintf(why, size,
-			    "\"%.80s\" begins with what a program is told by the server", *words);
+			    "\"%.80s\" begins with what a program is told of its connection",
+			    *words);
 			return why;
 		}
 	}
@@ -130,7 +131,8 @@ static const char *check_pass(char *const *words, char *why, size_t size)
 		}
 		if (is_ours(*words, strlen(*words))) {
 			snprintf(why, size,
-			    "\"%.80s\" begins with what a program is told by the server", *words);
+			    "\"%.80s\" begins with what a program is told of its connection",
+			    *words);
 			return why;
 		}
 	}

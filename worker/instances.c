@@ -18,6 +18,7 @@
 #define SOUND_MS 10000 /* who lived for longer did not fail at its start */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define HOLD_MS 1000 /* by then a port that was closing at our birth is closed */
 #define RETRY_MS 100 /* until a launcher that could not be had is tried again */
 #define RETIRE_LOOK_MS 50 /* between looks for a successor's instances */
 
@@ -62,6 +63,7 @@ struct instances {
 	struct instance *all; /* list */
 	uint64_t version; /* rises whenever a listener comes or is left */
 	int64_t retry_at; /* ms: the launcher could not be had, or had no room */
+	int64_t hold_until; /* ms: a port that closes has instances of another worker, perhaps */
 	bool helpless; /* only a successor of this worker can start any */
 	bool told_waiting; /* the log knows that it retires only when a successor is ready */
 	struct instances *next;
@@ -570,6 +572,8 @@ static int64_t step(struct instances *set)
 	next = look_at_starting(set);
 	if (cut || serving == 0)
 		end_all(set, cut);
+	else if (set->worker->now < set->hold_until && set->all == NULL)
+		next = clock_earlier(next, set->hold_until);
 	else
 		next = clock_earlier(next, fill(set));
 	publish(set);
@@ -616,9 +620,11 @@ void instances_add(struct instances *set, struct acceptor *acceptor)
 		log_write(set->worker->log, LOG_ERROR,
 		    "%s: cannot have more than %d listeners: another one is not served",
 		    set->plan->name, CHILD_SOCKETS);
-		acceptor_let_go(acceptor);
+		acceptor->refusing = true;
 		return;
 	}
+	if (set->count == 0 && (closing_word(acceptor->word) & WORD_CLOSING))
+		set->hold_until = set->worker->now + HOLD_MS;
 	set->version++;
 	acceptor->connections++; /* it stays until nobody of ours has it */
 	set->members[set->count++] = (struct member){.acceptor = acceptor};

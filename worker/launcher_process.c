@@ -751,6 +751,10 @@ static void leave(struct process *p)
 			    p->plan->instances != NULL ? p->plan->instances->leave_delay
 						       : p->plan->end_delay);
 			set_state(program, STATE_ENDING);
+		} else if (program->state == STATE_ENDING && p->plan->instances != NULL) {
+			program->kill_at = clock_earlier(
+			    program->kill_at, p->now + p->plan->instances->leave_delay);
+			timer_set(&p->wheel, &program->timer, program->kill_at);
 		} else if (program->state == STATE_LEFT) {
 			program->kill_at = clock_earlier(program->kill_at, p->now + LEAVING_MS);
 		}
