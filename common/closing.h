@@ -104,8 +104,8 @@ int closing_cancel(struct closing *closing, int backlog);
 /* Tells the workers to end the connections that came from it. */
 void closing_cut(struct closing *closing);
 
-/* Where nothing counts the queue: an arrival was accepted just now, so the wait for quiet begins
- * anew. */
+/* Where nothing counts the queue: an arrival was accepted just now, or there may be one that nobody
+ * accepts for a limit, so the wait for quiet begins anew. */
 void closing_saw_arrival(struct closing *closing, int64_t now);
 
 /* Sets flag and gate now, whatever still waits: for a stop that does not drain. Again, or on a

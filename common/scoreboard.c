@@ -107,6 +107,16 @@ void slot_clear(struct slot *slot)
 	memset(slot, 0, sizeof *slot);
 }
 
+bool scoreboard_is_limited(const struct scoreboard *scoreboard, size_t listener)
+{
+	for (size_t slot = 0; slot < scoreboard->slots_count; slot++) {
+		if (atomic_load(&scoreboard->slots[slot].state) != SLOT_VACANT &&
+		    slot_read(&scoreboard_tally(scoreboard, slot, listener)->limited) != 0)
+			return true;
+	}
+	return false;
+}
+
 void tally_add(struct tally *sum, const struct tally *tally)
 {
 	/* First: what became of those that are not open any more is there by then. */
@@ -129,6 +139,7 @@ void tally_end_present(struct tally *tally)
 	atomic_store(&tally->instances, 0);
 	atomic_store(&tally->instances_ready, 0);
 	atomic_store(&tally->serves, 0);
+	atomic_store(&tally->limited, 0);
 }
 
 void tally_clear(struct tally *tally)

@@ -91,9 +91,9 @@ struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
 	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
-	/* Now, and lost with the worker. */
-	_Atomic uint64_t instances, instances_ready; /* of a service whose programs accept */
+	_Atomic uint64_t instances, instances_ready; /* now; of a service whose programs accept */
 	_Atomic uint64_t serves; /* somebody accepts on it for this worker: 1, or 0 */
+	_Atomic uint64_t limited; /* not 0: for its limit it did not look whether more wait */
 };
 
 /*
@@ -154,6 +154,10 @@ void tally_clear(struct tally *tally);
 
 /* What it says of now, not of what happened, ends with its worker. */
 void tally_end_present(struct tally *tally);
+
+/* Whether a worker that lives has turned from a listener for its limit: its queue may have more,
+ * however quiet it is. */
+bool scoreboard_is_limited(const struct scoreboard *scoreboard, size_t listener);
 
 /* Adds to a counter that only this process writes: no locked instruction is needed. */
 static inline void slot_add(_Atomic uint64_t *counter, uint64_t n)

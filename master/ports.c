@@ -562,6 +562,8 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 		force(ports, listener, now);
 	else {
 		closing->left = !listener_held(listener);
+		if (scoreboard_is_limited(ports->pool->scoreboard, listener->index))
+			closing_saw_arrival(closing, now);
 		closing->none_under_way = before == CLOSING_GATED &&
 		    listener_has_none_under_way(ports->listeners, listener);
 		*next = clock_earlier(*next, closing_step(closing, &ports->census, now));

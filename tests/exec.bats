@@ -799,6 +799,28 @@ processes_may_be() {
 	grep -q 'connections lost or cut in mid-answer: 1;' "$log"
 }
 
+@test "a launcher that is stopped holds up its own service for start-timeout, no other, and no stop" {
+	start_conf "workers 1; grace 500ms; service slow exec { command cat; start-timeout 300ms; }
+		listen 127.0.0.1:0 -> slow; listen 127.0.0.1:0 -> echo;"
+	hold 5
+	echo x >&5
+	read -r -t 10 word <&5
+	launcher=$(launchers)
+	echo "$launcher" >stopped.pid
+	kill -STOP "$launcher"
+	[ -z "$(talk_to)" ]
+	logged 'the program was not started in time'
+	[ "$("$tools/talk" "${addresses[1]}" send:x half read 2>/dev/null)" = x ]
+	pids=$(programs)
+	stop_server
+	[ "$ended" -eq 3 ]
+	exec 5>&-
+	is_posix && kill -CONT "$launcher"
+	for pid in $launcher $pids; do
+		wait_until is_gone "$pid"
+	done
+}
+
 @test "a launcher of another user that is killed is had again with another worker" {
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	service 'user daemon; command sh -c "echo hello; cat";' -w 1
@@ -836,6 +858,28 @@ processes_may_be() {
 
 somebody_waits() {
 	! queue_is 0
+}
+
+@test "a stop serves those who wait in the queue of a Unix socket, however long their programs take" {
+	start_conf "workers 2; service slow exec { command sh -c \"echo began; sleep 0.5; echo answer\"; max-connections 1; }
+		listen unix:$work/run/s -> slow;"
+	for i in 1 2 3; do
+		socat -u "UNIX-CONNECT:$work/run/s" - >"told.$i" 2>&1 3>&- &
+		background+=($!)
+	done
+	wait_until grep -q began told.1 told.2 told.3
+	wait_until two_wait
+	stop_server
+	[ "$ended" -eq 0 ]
+	wait_until all_answered
+}
+
+two_wait() {
+	[ "$(ss -Hxl src "$work/run/s" | awk '{ print $3 }')" -eq 2 ]
+}
+
+all_answered() {
+	[ "$(cat told.1 told.2 told.3 | grep -c answer)" -eq 3 ]
 }
 
 @test "when the master is killed, those who wait in the queue for max-connections are served" {

@@ -21,6 +21,7 @@ unit() {
 @test "configuration" { unit config_test; }
 @test "lines of the control protocol" { unit control_line_test; }
 @test "corpora of the fuzzers" { unit corpus_test; }
+@test "connections of a client" { unit crowd_test; }
 @test "dates" { unit date_test; }
 @test "diagnostics" { unit diagnostics_test; }
 @test "networks and ranges of ports" { unit network_test; }

@@ -130,6 +130,7 @@ static void release(struct acceptor *acceptor)
 	if (acceptor->state != ACCEPTOR_KEPT)
 		loop_watch(worker->loop, &acceptor->watch, 0);
 	fd_close(&acceptor->watch.fd);
+	atomic_store(&acceptor->tally->limited, 0);
 	set_state(acceptor, ACCEPTOR_RELEASED, 0);
 	worker->acceptors_open--;
 	if (worker->phase != PHASE_ORPHANED)
@@ -243,6 +244,7 @@ static bool reserve(struct acceptor *acceptor)
 	acceptor->reserved = true;
 	if (count_open(acceptor) <= (uint64_t)acceptor->most) {
 		acceptor->limited_ms = 0;
+		atomic_store(&acceptor->tally->limited, 0);
 		return true;
 	}
 	give_back(acceptor);
@@ -255,6 +257,7 @@ static void become_limited(struct acceptor *acceptor)
 	int64_t ms = acceptor->limited_ms * 2 + 1 + acceptor->worker->from->slot % 4;
 
 	acceptor->limited_ms = ms < LIMITED_MS ? ms : LIMITED_MS;
+	atomic_store(&acceptor->tally->limited, 1);
 	take_out(acceptor, ACCEPTOR_LIMITED, acceptor->worker->now + acceptor->limited_ms);
 }
 
@@ -796,6 +799,8 @@ static bool step_closing(struct acceptor *acceptor, int64_t *next)
 
 	if (acceptor->state == ACCEPTOR_RELEASED)
 		return false;
+	if (scoreboard_is_limited(worker->from->scoreboard, acceptor->from.index))
+		closing_saw_arrival(closing, worker->now);
 	if (closing_step(closing, &worker->census, worker->now) != CLOCK_NEVER &&
 	    !(closing_word(acceptor->word) & WORD_RELEASED)) {
 		*next = clock_earlier(*next, closing->look_at);

@@ -826,8 +826,11 @@ static void channel_ready(struct watch *watch, unsigned events)
 
 	if (events & LOOP_WRITE)
 		tell_untold(p);
-	for (int i = 0; i < MESSAGES_MAX && hear(p); i++)
-		continue;
+	for (int i = 0; i < MESSAGES_MAX && hear(p); i++) {
+		/* A start takes long enough for others to end, whose clients wait to hear of it. */
+		if (signals_take(SIGCHLD))
+			reap(p);
+	}
 }
 
 /* ---- the process ---- */
