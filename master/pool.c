@@ -545,6 +545,7 @@ static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, c
 	    .beat_at = now,
 	    .channel = {.fd = ends[0], .ready = channel_ready},
 	    .generation = plan->generation,
+	    .keeps = plan->keeps,
 	    .heir = plan->renews,
 	    .retire_ends = CLOCK_NEVER,
 	    .room = (uint64_t)plan->config->max_connections,
@@ -1181,6 +1182,15 @@ void pool_kill(struct pool *pool)
 		if (pool->workers[i].state != WORKER_VACANT)
 			kill(pool->workers[i].pid, SIGKILL);
 	}
+}
+
+bool pool_keeps(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].keeps)
+			return true;
+	}
+	return false;
 }
 
 void pool_start_drainer(struct pool *pool, int64_t now)

@@ -211,6 +211,9 @@ void ports_stop(struct ports *ports, int64_t now);
 /* Whether all of them were released. */
 bool ports_are_released(const struct ports *ports);
 
+/* Whether the queue of one that closes is for programs that accept by themselves. */
+bool ports_want_programs(const struct ports *ports);
+
 /* For a stop that does not wait: nobody comes in any more. */
 void ports_gate(struct ports *ports, int64_t now);
 

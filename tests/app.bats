@@ -118,6 +118,7 @@ stops_under_load() {
 }
 
 @test "asyncio serves on the socket that it inherits, and nobody is lost in a stop" {
+	command -v python3 >/dev/null || skip 'there is no python3'
 	cat >"$work/run/serve.py" <<-'EOF'
 		import asyncio, os, signal, socket
 		assert os.environ['LISTEN_PID'] == str(os.getpid())
@@ -488,6 +489,33 @@ stops_under_load() {
 	exec 8>&-
 	# shellcheck disable=SC2086
 	wait_until are_gone $before
+}
+
+@test "when the worker that keeps them dies in a stop, other instances take what is in the queue" {
+	has_filter || skip 'without a gate nobody waits for the queue'
+	program 1
+	before=$(instances)
+	kill -STOP "$before"
+	exec 8<>"/dev/tcp/127.0.0.1/${address##*:}"
+	echo first >&8
+	kill -TERM "$server"
+	wait_until logged 'gate: SYN filter'
+	for worker in $(workers); do
+		[ -z "$(pgrep -P "$worker")" ] || kill -KILL "$worker"
+	done
+	read -r -t 15 line <&8
+	[ "$line" = first ]
+	exec 8>&-
+	kill -CONT "$before"
+	end_server
+	logged 'no worker is left to serve the queue: starting one'
+	wait_until are_gone "$before"
+}
+
+@test "a relative program after the number of instances is found from where it was written" {
+	ln -s "$tools/instance" run/here
+	start_conf 'listen 127.0.0.1:0 -> app 2 run/here drain;'
+	wait_until echoes
 }
 
 @test "when the master dies, instances get their signal and finish what they have" {
