@@ -433,6 +433,7 @@ stops_under_load() {
 	# shellcheck disable=SC2086
 	wait_until are_gone $before
 	wait_until ready_are 1
+	logged "instance $before was killed, 0.2 s after it was told to end; what it had is cut"
 	echoes
 	kill -KILL "$(instances)"
 }

@@ -34,7 +34,8 @@ struct instance {
 	pid_t pid; /* 0: not started yet */
 	uint64_t version; /* of the set's listeners that it has */
 	int64_t born, signalled; /* ms */
-	bool killed; /* by us: what it had is cut */
+	bool served; /* it was ready once */
+	bool killed; /* while it finished what it had, which is cut */
 	struct instance *next;
 };
 
@@ -173,6 +174,11 @@ static void ended(struct worker *worker, void *owner, int status)
 	if (instance == NULL)
 		return;
 	instance->run = NULL;
+	if (instance->state == INSTANCE_ENDING && instance->served && status != -1 &&
+	    WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		instance->killed = true; /* at end-delay */
+	if (status == 0)
+		instance->killed = false; /* it was done before that */
 	count_end(instance, status);
 	if (status == -1)
 		snprintf(what, sizeof what, "was lost with its launcher");
@@ -209,6 +215,7 @@ static void became_ready(struct instance *instance)
 	if (instance->state != INSTANCE_STARTING || place == NULL)
 		return;
 	set_state(instance, INSTANCE_READY);
+	instance->served = true;
 	log_write(set->worker->log, LOG_INFO, "%s: instance %ld is ready after %.1f s",
 	    set->plan->name, (long)instance->pid,
 	    (double)(set->worker->now - instance->born) / 1000);
@@ -478,42 +485,52 @@ static size_t count_successors(const struct instances *set)
 	return count;
 }
 
-/* Fills the places. Those that are too old are replaced one after the other. */
+/* Ends those of a place that have not become ready, and have what is not wanted any more. */
+static void drop_unready(struct instances *set, struct place *place)
+{
+	if (place->serving != NULL && place->serving->state == INSTANCE_STARTING &&
+	    place->serving->version < set->version)
+		end(place->serving, set->plan->end_delay);
+	if (place->successor != NULL && place->successor->version < set->version)
+		end(place->successor, set->plan->end_delay);
+	if (place->serving == NULL && place->successor != NULL) {
+		place->serving = place->successor;
+		place->successor = NULL;
+	}
+}
+
+/* Fills one place. Returns when to look at it again; never now, or nothing could be done but to try
+ * for ever. */
+static int64_t fill_place(struct instances *set, struct place *place)
+{
+	int64_t now = set->worker->now;
+	bool stale;
+
+	drop_unready(set, place);
+	stale = is_stale(set, place);
+	if (place->successor != NULL)
+		return CLOCK_NEVER;
+	if (place->serving != NULL && !stale)
+		return place->serving->state == INSTANCE_READY ? place->age_ends : CLOCK_NEVER;
+	if (now < place->not_before)
+		return place->not_before;
+	/* Those that are only too old one after the other. */
+	if (stale && place->serving->version == set->version && count_successors(set) > 0)
+		return now + RETRY_MS;
+	if (stale)
+		place->successor = begin(set, place);
+	else
+		place->serving = begin(set, place);
+	return place->serving == NULL || (stale && place->successor == NULL) ? now + RETRY_MS
+									     : CLOCK_NEVER;
+}
+
 static int64_t fill(struct instances *set)
 {
-	int64_t next = CLOCK_NEVER, now = set->worker->now;
+	int64_t next = CLOCK_NEVER;
 
-	for (size_t i = 0; i < set->plan->wanted; i++) {
-		struct place *place = &set->places[i];
-
-		/* One that has not become ready, and has what is not wanted any more. */
-		if (place->serving != NULL && place->serving->state == INSTANCE_STARTING &&
-		    place->serving->version < set->version)
-			end(place->serving, set->plan->end_delay);
-		if (place->successor != NULL && place->successor->version < set->version)
-			end(place->successor, set->plan->end_delay);
-		if (place->serving != NULL && place->serving->version == set->version &&
-		    place->age_ends != CLOCK_NEVER && place->successor == NULL) {
-			if (now >= place->age_ends && count_successors(set) > 0) {
-				next = clock_earlier(next, now + RETRY_MS);
-				continue;
-			}
-			next = clock_earlier(next, place->age_ends > now ? place->age_ends : now);
-		}
-		if (place->serving == NULL && place->successor != NULL) {
-			place->serving = place->successor;
-			place->successor = NULL;
-		}
-		if (place->successor != NULL || (place->serving != NULL && !is_stale(set, place)))
-			continue;
-		if (now < place->not_before) {
-			next = clock_earlier(next, place->not_before);
-			continue;
-		}
-		*(place->serving == NULL ? &place->serving : &place->successor) = begin(set, place);
-		if (place->serving == NULL || is_stale(set, place))
-			next = clock_earlier(next, now + RETRY_MS);
-	}
+	for (size_t i = 0; i < set->plan->wanted; i++)
+		next = clock_earlier(next, fill_place(set, &set->places[i]));
 	return next;
 }
 
