@@ -486,7 +486,7 @@ static void tell_released(struct ports *ports, struct listener *listener, int64_
 	if (listener->service->kind->accepts_itself) {
 		/* What they did with whom they accepted nobody knows but they. */
 		log_write(ports->log, ports->stopping || heard ? LOG_INFO : LOG_NOTICE,
-		    "%s: closed after %lld ms (%s): accepted by its programs, %llu lost%s",
+		    "%s: closed after %lld ms (%s): accepted by its programs, %llu cut%s",
 		    listener->text, (long long)receipt.milliseconds, why_text(listener),
 		    (unsigned long long)receipt.cut,
 		    receipt_programs(&receipt, programs, sizeof programs));

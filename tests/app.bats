@@ -201,7 +201,7 @@ stops_under_load() {
 	program 2
 	run -0 "$lastcall" close "$address"
 	nobody_listens "${address##*:}"
-	logged 'closed after [0-9]* ms (close): accepted by its programs, 0 lost; programs: 2 with status 0'
+	logged 'closed after [0-9]* ms (close): accepted by its programs, 0 cut; programs: 2 with status 0'
 }
 
 @test "nobody is lost in reloads under load, and new instances are ready before the old get their signal" {
