@@ -380,7 +380,7 @@ static int64_t reconcile(struct master *master, int64_t now)
 	if (master->state == MASTER_CLOSING) {
 		if (ports_are_released(&master->ports))
 			set_state(master, MASTER_DRAINING);
-		else if (master->pool.living == 0 ||
+		else if ((master->pool.living == 0 && ports_want_worker(&master->ports)) ||
 		    (ports_want_programs(&master->ports) && !pool_keeps(&master->pool)))
 			pool_start_drainer(&master->pool, now);
 	}

@@ -757,6 +757,15 @@ bool ports_are_released(const struct ports *ports)
 	return ports->stopping && ports->closing == NULL;
 }
 
+bool ports_want_worker(const struct ports *ports)
+{
+	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing) {
+		if (at->closing.state < CLOSING_YIELDING)
+			return true;
+	}
+	return false;
+}
+
 bool ports_want_programs(const struct ports *ports)
 {
 	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing) {

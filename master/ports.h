@@ -211,7 +211,9 @@ void ports_stop(struct ports *ports, int64_t now);
 /* Whether all of them were released. */
 bool ports_are_released(const struct ports *ports);
 
-/* Whether the queue of one that closes is for programs that accept by themselves. */
+/* Whether the queue of one that closes has still to be accepted from; and by programs that accept
+ * by themselves. */
+bool ports_want_worker(const struct ports *ports);
 bool ports_want_programs(const struct ports *ports);
 
 /* For a stop that does not wait: nobody comes in any more. */
