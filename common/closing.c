@@ -29,7 +29,7 @@ const char *gate_way_name(enum gate_way way)
 static void set_state(struct closing *closing, enum closing_state state, int64_t now)
 {
 	closing->state = state;
-	closing->look_at = state == CLOSING_DRAINING || state == CLOSING_GATED ? now : CLOCK_NEVER;
+	closing->look_at = state != CLOSING_OPEN && state != CLOSING_RELEASED ? now : CLOCK_NEVER;
 }
 
 static void say(struct closing *closing, uint64_t flag)
@@ -81,7 +81,7 @@ static bool queue_is_empty(const struct closing *closing)
 		return queued == 0;
 	/* A Unix socket that was shut down is always readable: its drain ends with the quiet alone.
 	 */
-	if (closing->kind == LISTENER_UNIX && closing->state == CLOSING_GATED)
+	if (closing->kind == LISTENER_UNIX && closing->state == CLOSING_GATED && !closing->foreign)
 		return true;
 	return poll(&listener, 1, 0) == 0;
 }
@@ -90,6 +90,15 @@ void closing_gate(struct closing *closing, int64_t now)
 {
 	if (closing->state >= CLOSING_GATED || !closing->ours)
 		return;
+	if (closing->foreign) {
+		/* Nobody new finds the path of a Unix socket, and to shut it down would be an error
+		 * to who accepts. */
+		if (closing->kind == LISTENER_TCP)
+			closing->way = gate_set_exact(closing->fd, closing->filter);
+		closing->quiet_since = now;
+		set_state(closing, CLOSING_GATED, now);
+		return;
+	}
 	/* The word comes first: a connection accepted under the gate must find it there. */
 	say(closing, WORD_CLOSING | WORD_GATED);
 	closing->ever_gated = true;
@@ -98,9 +107,33 @@ void closing_gate(struct closing *closing, int64_t now)
 	set_state(closing, CLOSING_GATED, now);
 }
 
+/* Where nothing counts the queue: takes it and resets it, which closing it would do, too. */
+static int drop_queue(const struct closing *closing)
+{
+	int dropped = 0, fd;
+
+	if (closing->foreign)
+		fd_set_nonblocking(closing->fd); /* programs have it as they like it */
+	while ((fd = system_accept(closing->fd, NULL, NULL)) >= 0 || errno == EINTR ||
+	    errno == ECONNABORTED) {
+		dropped += fd >= 0;
+		fd_close(&fd);
+	}
+	return dropped;
+}
+
+/* How many connections wait in the queue; where nobody counts them they are taken and reset, as the
+ * release would do. */
+static int count_queue(const struct closing *closing)
+{
+	int queued = closing->ours ? gate_queue(closing->fd, closing->kind) : 0;
+
+	return queued < 0 ? drop_queue(closing) : queued;
+}
+
 static void release(struct closing *closing, int64_t now)
 {
-	say(closing, WORD_RELEASED);
+	say(closing, (closing->foreign ? WORD_LEAVE : 0) | WORD_RELEASED);
 	if (closing->ours)
 		shutdown(closing->fd, SHUT_RDWR);
 	set_state(closing, CLOSING_RELEASED, now);
@@ -129,6 +162,30 @@ static bool nothing_pending(struct closing *closing, struct gate_census *census,
 	return queue_is_empty(closing);
 }
 
+/* Those who accept are told to stop that. */
+static void yield(struct closing *closing, int64_t now)
+{
+	say(closing, WORD_LEAVE);
+	closing->left = false;
+	closing->yield_ends = now + closing->settle;
+	set_state(closing, CLOSING_YIELDING, now);
+}
+
+/* Nothing can be lost any more that we can wait for. */
+static void end_drain(struct closing *closing, int64_t now)
+{
+	if (closing->foreign)
+		yield(closing, now);
+	else
+		release(closing, now);
+}
+
+/* Whether it is gated in a way that lets its queue become empty. */
+static bool is_shut(const struct closing *closing)
+{
+	return !closing->foreign || closing->kind == LISTENER_UNIX || closing->way != GATE_NONE;
+}
+
 int64_t closing_step(struct closing *closing, struct gate_census *census, int64_t now)
 {
 	if (now < closing->look_at)
@@ -136,16 +193,21 @@ int64_t closing_step(struct closing *closing, struct gate_census *census, int64_
 	if (closing->state == CLOSING_DRAINING &&
 	    (queue_is_empty(closing) || now - closing->begun >= FIRST_DRAIN_MS)) {
 		if (!closing->ours) {
-			release(closing, now);
+			end_drain(closing, now);
 			return closing->look_at;
 		}
 		closing_gate(closing, now);
 		gate_census_clear(census);
 		return closing->look_at;
 	}
-	if (closing->state == CLOSING_GATED && nothing_pending(closing, census, now))
+	if (closing->state == CLOSING_GATED &&
+	    (!is_shut(closing) || nothing_pending(closing, census, now)))
+		end_drain(closing, now);
+	if (closing->state == CLOSING_YIELDING && (closing->left || now >= closing->yield_ends)) {
+		closing->lost = count_queue(closing);
 		release(closing, now);
-	if (closing->state == CLOSING_DRAINING || closing->state == CLOSING_GATED)
+	}
+	if (closing->state != CLOSING_OPEN && closing->state != CLOSING_RELEASED)
 		closing->look_at = now + (now - closing->begun < 100 ? LOOK_MS : LOOK_LATER_MS);
 	return closing->look_at;
 }
@@ -176,30 +238,15 @@ void closing_saw_arrival(struct closing *closing, int64_t now)
 	closing->quiet_since = now;
 }
 
-/* Where nothing counts the queue: takes it and resets it, which closing it would do, too. */
-static int drop_queue(const struct closing *closing)
-{
-	int dropped = 0, fd;
-
-	while ((fd = system_accept(closing->fd, NULL, NULL)) >= 0 || errno == EINTR ||
-	    errno == ECONNABORTED) {
-		dropped += fd >= 0;
-		fd_close(&fd);
-	}
-	return dropped;
-}
-
 int closing_force(struct closing *closing)
 {
 	int queued;
 
 	if (closing->state == CLOSING_RELEASED)
 		return 0;
-	queued = closing->ours ? gate_queue(closing->fd, closing->kind) : 0;
-	if (queued < 0)
-		queued = drop_queue(closing);
+	queued = count_queue(closing);
 	release(closing, 0);
-	return queued > 0 ? queued : 0;
+	return queued;
 }
 
 void closing_restate(struct closing *closing)
@@ -208,12 +255,15 @@ void closing_restate(struct closing *closing)
 	    [CLOSING_OPEN] = 0,
 	    [CLOSING_DRAINING] = WORD_CLOSING,
 	    [CLOSING_GATED] = WORD_CLOSING,
+	    [CLOSING_YIELDING] = WORD_CLOSING | WORD_LEAVE,
 	    [CLOSING_RELEASED] = WORD_CLOSING | WORD_RELEASED,
 	};
 	uint64_t word = words[closing->state];
 
 	if (closing->ever_gated)
 		word |= WORD_GATED;
+	if (closing->foreign && closing->state == CLOSING_RELEASED)
+		word |= WORD_LEAVE;
 	if (closing->cutting)
 		word |= WORD_CUT;
 	if (!closing->ours)

@@ -16,6 +16,16 @@
  * A socket that a service manager has too goes from DRAINING to RELEASED: it is neither gated nor
  * shut down, and what is in its queue by then is served by whoever gets it next.
  *
+ * Programs of others accept by themselves on some listeners (closing->foreign). They cannot read a
+ * word, undo what a connection inherits from a gate, or understand a socket that is shut down, so
+ * for them there is one more state before the last:
+ *
+ *   GATED ─nothing queued, no handshake─► YIELDING ─nobody has it any more, or settle─► RELEASED
+ *
+ *   YIELDING  The word says WORD_LEAVE: the programs get their signal. Where there is no gate that
+ *             connections do not inherit, this follows DRAINING, and what still comes is counted
+ *             at the release as lost.
+ *
  * Every act is idempotent: the master does this, or all workers at once when it has died. Nobody
  * here accepts; whoever runs this must see to it that somebody does.
  */
@@ -28,7 +38,13 @@
 
 #include "gate.h"
 
-enum closing_state { CLOSING_OPEN, CLOSING_DRAINING, CLOSING_GATED, CLOSING_RELEASED };
+enum closing_state {
+	CLOSING_OPEN,
+	CLOSING_DRAINING,
+	CLOSING_GATED,
+	CLOSING_YIELDING,
+	CLOSING_RELEASED
+};
 
 struct closing {
 	enum closing_state state;
@@ -36,6 +52,9 @@ struct closing {
 	enum listener_kind kind;
 	bool ours; /* false: a service manager has it too; closing_share */
 	_Atomic uint64_t *word; /* of the listener, in shared memory */
+
+	bool foreign; /* programs of others accept on it; set before closing_begin */
+	bool left; /* set by who knows, while it is YIELDING: no program has it any more */
 
 	int filter; /* of gate_set, not owned; -1: none, or set by who has one */
 	enum gate_way way; /* how it was gated */
@@ -48,6 +67,8 @@ struct closing {
 	int64_t quiet_since; /* where the system does not count: when an arrival was last seen */
 	int64_t look_at; /* when closing_step has something to do */
 	int handshakes_left; /* given up at the end of settle */
+	int64_t yield_ends; /* ms: the end of YIELDING */
+	int lost; /* foreign: connections that nobody had accepted when it was released */
 };
 
 /* "SYN filter", "TTL", … for log and status. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config_parts.h"
+#include "handover.h"
 #include "network.h"
 
 #define FIELD(name) offsetof(struct listen_block, name)
@@ -268,6 +269,13 @@ static void resolve(struct config *config, struct reference *reference, struct d
 	struct service_config *service = service_resolve(config, s->words + reference->service,
 	    s->count - reference->service, reference->folder, d);
 
+	if (service != NULL && service->kind->accepts_itself && listener != NULL &&
+	    listener->block != NULL && listener->block->proxy_protocol)
+		config_error(config, d, &listener->block->at,
+		    "proxy-protocol: the programs of \"%s\" accept by themselves, so nobody takes "
+		    "the "
+		    "header off before them",
+		    service->name);
 	for (size_t i = 0; i < reference->count; i++, listener = listener->next)
 		listener->service = service;
 }

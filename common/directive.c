@@ -255,12 +255,22 @@ bool directive_wants_folder(const struct directive *row, const char *word)
 		(row->type == DIRECTIVE_COMMAND && strchr(word, '/') != NULL));
 }
 
+/* Where in the words of a command its program is. */
+static size_t program_at(const struct directive *row, const char *const *words, size_t count)
+{
+	return row->max == 1 && count > 1 && *words[0] != '\0' &&
+		words[0][strspn(words[0], "0123456789")] == '\0'
+	    ? 1
+	    : 0;
+}
+
 /* Adds copies to the end of a list that has room for them. Returns 0 or -1. */
 static int add_words(const struct directive *row, char **list, const char *const *words,
     size_t count, const char *folder)
 {
 	for (size_t i = 0; i < count; i++) {
-		bool path = i == 0 && directive_wants_folder(row, words[i]);
+		bool path =
+		    i == program_at(row, words, count) && directive_wants_folder(row, words[i]);
 
 		list[i] = path ? directive_path(folder, words[i]) : strdup(words[i]);
 		if (list[i] == NULL)
@@ -275,7 +285,7 @@ static int set_words(const struct directive *row, char ***value, const char *con
 	size_t before = row->type == DIRECTIVE_LIST ? count_words(*value) : 0;
 	char **list = calloc(before + count + 1, sizeof(*list));
 
-	if (row->type == DIRECTIVE_COMMAND && *words[0] == '\0') {
+	if (row->type == DIRECTIVE_COMMAND && *words[program_at(row, words, count)] == '\0') {
 		free(list);
 		snprintf(why, size, "the program of %s cannot be empty", row->name);
 		return -1;

@@ -52,7 +52,7 @@ struct directive {
 	enum directive_type type;
 	size_t offset; /* of the value in the struct that the table belongs to */
 	/* Of NUMBER, DURATION, SIZE, MODE, inclusive; how many words a ROWS has; of PATH min is an
-	 * enum directive_path. */
+	 * enum directive_path; of COMMAND max is 1 where a number may stand before the program. */
 	int64_t min, max;
 	const char *keyword; /* "auto" or "unlimited" where that is allowed, else NULL; of ROWS its
 			      * words as a person is told them, "NAME VALUE" */

@@ -31,6 +31,15 @@ enum gate_way {
 enum gate_way gate_set(int listener, enum listener_kind kind, int filter);
 
 /*
+ * The same for a socket on which programs accept that do not call gate_admit: only a gate that
+ * connections do not inherit. Returns GATE_FILTER, or GATE_NONE.
+ */
+enum gate_way gate_set_exact(int listener, int filter);
+
+/* Whether that can be had, tried on a socket of its own. */
+bool gate_exact_is_permitted(void);
+
+/*
  * Takes the gate away again; backlog is what it had. Who accepts on the listener from then on still
  * calls gate_admit, for a connection may have been born under it. Returns 0, or -1 with errno
  * (EOPNOTSUPP: GATE_SHUTDOWN cannot be undone).

@@ -102,7 +102,7 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
+enum gate_way gate_set_exact(int listener, int filter)
 {
 	/* Offset 0 is the TCP header; byte 13 has the flags: SYN (0x02) without ACK (0x10) is
 	 * dropped. */
@@ -114,13 +114,31 @@ enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 	    {0x06, 0, 0, UINT32_MAX}, /* keep whole */
 	};
 	const struct filter_program program = {sizeof steps / sizeof steps[0], steps};
+
+	if (filter >= 0 && set_int(listener, SOL_SOCKET, SO_ATTACH_BPF, filter) == 0)
+		return GATE_FILTER;
+	return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0
+	    ? GATE_FILTER
+	    : GATE_NONE;
+}
+
+bool gate_exact_is_permitted(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool permitted = fd >= 0 && gate_set_exact(fd, -1) == GATE_FILTER;
+
+	if (fd >= 0)
+		close(fd);
+	return permitted;
+}
+
+enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
+{
 	int v4, v6;
 
 	if (kind == LISTENER_UNIX)
 		return shutdown(listener, SHUT_RD) == 0 ? GATE_SHUTDOWN : GATE_NONE;
-	if (filter >= 0 && set_int(listener, SOL_SOCKET, SO_ATTACH_BPF, filter) == 0)
-		return GATE_FILTER;
-	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0)
+	if (gate_set_exact(listener, filter) == GATE_FILTER)
 		return GATE_FILTER;
 	v4 = set_int(listener, IPPROTO_IP, IP_MINTTL, 255);
 	v6 = set_int(listener, IPPROTO_IPV6, MIN_HOP_COUNT, 255);

@@ -72,6 +72,18 @@ enum gate_way gate_set(int listener, enum listener_kind kind, int filter)
 	return listen(listener, 0) == 0 ? GATE_BACKLOG : GATE_NONE;
 }
 
+enum gate_way gate_set_exact(int listener, int filter)
+{
+	(void)listener;
+	(void)filter;
+	return GATE_NONE;
+}
+
+bool gate_exact_is_permitted(void)
+{
+	return false;
+}
+
 int gate_clear(int listener, enum gate_way way, int backlog)
 {
 	switch (way) {

@@ -34,6 +34,9 @@ struct service_kind {
 	size_t options_size; /* of its options struct; zeroed, then filled from the directives */
 	const char *argument; /* the directive that a first plain argument sets
 			       * ("http ./site" sets root), or NULL: takes none */
+	/* Its programs accept by themselves, so workers do not: one of them, which keeps (see
+	 * struct handover), runs them. */
+	bool accepts_itself;
 	/*
 	 * Looks at options as a whole, without changing anything (the file is only being tested).
 	 * Returns NULL, or a constant or static text that says what is wrong; *directive is then
@@ -74,10 +77,11 @@ struct service_kind {
 	int (*logs)(const void *options, struct service_log *logs, int max);
 	/*
 	 * In each new worker, for the services of the configuration, before it becomes the user
-	 * that workers run as: starts what must have another one. Returns 0, or -1 with why; the
-	 * worker then ends. May be NULL.
+	 * that workers run as: starts what must have another one. keeps: as in struct handover.
+	 * Returns 0, or -1 with why; the worker then ends. May be NULL.
 	 */
-	int (*begin)(void *options, const struct config *config, char *why, size_t size);
+	int (*begin)(
+	    void *options, const struct config *config, bool keeps, char *why, size_t size);
 };
 
 /* Every kind of service, NULL-terminated. */
@@ -112,6 +116,7 @@ struct handover {
 	size_t listeners_count;
 	size_t listeners_max; /* others come over the channel */
 	bool waits; /* it accepts nothing until SERVE comes */
+	bool keeps; /* the programs of services that accept by themselves are this worker's */
 	bool rehearses; /* that it can start is all there is to it: it touches no listener */
 	struct log *log;
 };

@@ -129,6 +129,17 @@ void tally_add(struct tally *sum, const struct tally *tally)
 	slot_add(&sum->programs_done, slot_read(&tally->programs_done));
 	slot_add(&sum->programs_failed, slot_read(&tally->programs_failed));
 	slot_add(&sum->programs_killed, slot_read(&tally->programs_killed));
+	slot_add(&sum->instances, slot_read(&tally->instances));
+	slot_add(&sum->instances_ready, slot_read(&tally->instances_ready));
+}
+
+void tally_end_present(struct tally *tally)
+{
+	atomic_store(&tally->open, 0);
+	atomic_store(&tally->instances, 0);
+	atomic_store(&tally->instances_ready, 0);
+	atomic_store(&tally->serves, 0);
+	atomic_store(&tally->limited, 0);
 }
 
 void tally_clear(struct tally *tally)

@@ -50,6 +50,7 @@ enum {
 	WORD_CUT = 8, /* end the connections that came from it */
 	WORD_SHARED =
 	    16, /* a service manager has the socket too: it is never gated nor shut down */
+	WORD_LEAVE = 32, /* of a service whose programs accept: they are to stop that now */
 };
 
 /* Hints of a bell: which listener to look at. */
@@ -90,6 +91,8 @@ struct tally {
 	_Atomic uint64_t accepted, answered, queued, left, cut; /* as in struct slot */
 	_Atomic uint64_t programs_done, programs_failed, programs_killed; /* the same */
 	_Atomic uint64_t open; /* now */
+	_Atomic uint64_t instances, instances_ready; /* now; of a service whose programs accept */
+	_Atomic uint64_t serves; /* somebody accepts on it for this worker: 1, or 0 */
 	_Atomic uint64_t limited; /* not 0: for its limit it did not look whether more wait */
 };
 
@@ -148,6 +151,9 @@ static inline struct tally *scoreboard_tally(
 /* Adds what one tally says now to another that is nobody else's. */
 void tally_add(struct tally *sum, const struct tally *tally);
 void tally_clear(struct tally *tally);
+
+/* What it says of now, not of what happened, ends with its worker. */
+void tally_end_present(struct tally *tally);
 
 /* Whether a worker that lives has turned from a listener for its limit: its queue may have more,
  * however quiet it is. */

@@ -92,6 +92,10 @@ int64_t system_own_memory(void);
  * twin. Async-signal-safe. */
 void system_end_with_parent(void);
 
+/* Sets signals that the C library keeps to itself, and that whoever started us may have ignored, to
+ * their defaults. Does nothing in the twin. Async-signal-safe. */
+void system_usual_signals(void);
+
 /*
  * Processes whose parent dies below this one become its children, so that it hears of them. Does
  * nothing in the twin.
@@ -103,6 +107,20 @@ void system_adopt_orphans(void);
  * not tell.
  */
 size_t system_children(pid_t *children, size_t max);
+
+/*
+ * A socket for what a program says of itself (sd_notify(3)), and its address, as NOTIFY_SOCKET has
+ * it. Linux: one without a file. The twin: one in a folder of its own. Returns it, or -1 with
+ * errno. system_notify_close closes it and removes what there is.
+ */
+int system_notify_open(char *address, size_t size);
+void system_notify_close(int *fd, const char *address);
+
+/*
+ * Takes one message, and ends it with a NUL. Returns its length, 0 for one of another user (where a
+ * folder does not keep those out), or -1 with errno EAGAIN, EINTR, ….
+ */
+ssize_t system_notify_receive(int fd, char *out, size_t size);
 
 /* Closes every descriptor from lowest on. */
 void system_close_from(int lowest);

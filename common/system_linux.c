@@ -4,11 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "beneath.h"
@@ -151,6 +155,16 @@ bool system_program_path(char *out, size_t size)
 	return true;
 }
 
+void system_usual_signals(void)
+{
+	/* A struct of the kernel, all zero: SIG_DFL, no flags. The last argument is the size of its
+	 * set of signals. */
+	static const unsigned long usual[16];
+
+	for (int signal = 32; signal <= 34; signal++)
+		syscall(SYS_rt_sigaction, signal, usual, NULL, 8);
+}
+
 void system_adopt_orphans(void)
 {
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -235,4 +249,57 @@ int64_t system_memory_of(pid_t child)
 int64_t system_own_memory(void)
 {
 	return -1;
+}
+
+int system_notify_open(char *address, size_t size)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	socklen_t length = sizeof name;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+
+	if (fd == -1)
+		return -1;
+	/* Nothing but the family: the kernel chooses an abstract name (unix(7)). */
+	if (bind(fd, (const struct sockaddr *)&name, sizeof(sa_family_t)) == -1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == -1 ||
+	    getsockname(fd, (struct sockaddr *)&name, &length) == -1) {
+		fd_close(&fd);
+		return -1;
+	}
+	snprintf(address, size, "@%.*s", (int)(length - offsetof(struct sockaddr_un, sun_path) - 1),
+	    name.sun_path + 1);
+	return fd;
+}
+
+void system_notify_close(int *fd, const char *address)
+{
+	(void)address;
+	fd_close(fd);
+}
+
+ssize_t system_notify_receive(int fd, char *out, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec part = {out, size - 1};
+	struct msghdr packet = {
+	    .msg_iov = &part,
+	    .msg_iovlen = 1,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof control.bytes,
+	};
+	ssize_t got = recvmsg(fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *at = got == -1 ? NULL : CMSG_FIRSTHDR(&packet);
+	struct ucred who = {.uid = (uid_t)-1};
+
+	if (got == -1)
+		return -1;
+	out[got] = '\0';
+	/* Descriptors that were sent along find no room behind this, and the kernel closes them. */
+	if (at != NULL && at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_CREDENTIALS &&
+	    at->cmsg_len >= CMSG_LEN(sizeof who))
+		memcpy(&who, CMSG_DATA(at), sizeof who);
+	return who.uid == geteuid() || who.uid == 0 ? got : 0;
 }

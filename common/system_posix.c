@@ -2,6 +2,10 @@
 #include "system.h"
 
 #include <errno.h>
+#include <sys/un.h>
+#include <sys/socket.h>
+#include <string.h>
+#include <stdlib.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -146,6 +150,10 @@ void system_end_with_parent(void)
 {
 }
 
+void system_usual_signals(void)
+{
+}
+
 void system_adopt_orphans(void)
 {
 }
@@ -204,4 +212,46 @@ int64_t system_own_memory(void)
 #else
 	return (int64_t)usage.ru_maxrss * 1024;
 #endif
+}
+
+int system_notify_open(char *address, size_t size)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	char folder[] = "/tmp/lastcall-notify.XXXXXX";
+	int fd;
+
+	if (mkdtemp(folder) == NULL)
+		return -1;
+	snprintf(name.sun_path, sizeof name.sun_path, "%s/socket", folder);
+	snprintf(address, size, "%s", name.sun_path);
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd >= 0 &&
+	    (fd_set_cloexec(fd, true) == -1 || fd_set_nonblocking(fd) == -1 ||
+		bind(fd, (const struct sockaddr *)&name, sizeof name) == -1))
+		fd_close(&fd);
+	if (fd == -1)
+		rmdir(folder);
+	return fd;
+}
+
+void system_notify_close(int *fd, const char *address)
+{
+	char folder[64];
+	const char *slash = strrchr(address, '/');
+
+	if (*fd == -1 || slash == NULL)
+		return;
+	fd_close(fd);
+	snprintf(folder, sizeof folder, "%.*s", (int)(slash - address), address);
+	unlink(address);
+	rmdir(folder);
+}
+
+ssize_t system_notify_receive(int fd, char *out, size_t size)
+{
+	ssize_t got = recv(fd, out, size - 1, MSG_DONTWAIT);
+
+	if (got >= 0)
+		out[got] = '\0';
+	return got;
 }

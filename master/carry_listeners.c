@@ -45,6 +45,8 @@ static const struct carry_field listener_fields[] = {
     OF_LISTENER(CARRY_NUMBER, opened),
     OF_LISTENER(CARRY_NUMBER, closing.state),
     OF_LISTENER(CARRY_NUMBER, closing.ours),
+    OF_LISTENER(CARRY_NUMBER, closing.foreign),
+    OF_LISTENER(CARRY_NUMBER, closing.yield_ends),
     OF_LISTENER(CARRY_NUMBER, closing.way),
     OF_LISTENER(CARRY_NUMBER, closing.ever_gated),
     OF_LISTENER(CARRY_NUMBER, closing.cutting),

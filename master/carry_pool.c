@@ -44,6 +44,7 @@ static const struct carry_field worker_fields[] = {
     OF_WORKER(CARRY_NUMBER, beat_at),
     OF_WORKER(CARRY_NUMBER, retire_due),
     OF_WORKER(CARRY_NUMBER, behind),
+    OF_WORKER(CARRY_NUMBER, keeps),
     OF_WORKER(CARRY_NUMBER, generation),
     OF_WORKER(CARRY_NUMBER, serve_due),
     OF_WORKER(CARRY_NUMBER, retire_ends),

@@ -582,9 +582,9 @@ const struct command commands[] = {
 		"  -l, --listen ADDR SERVICE [ARG]\n"
 		"                        serve this there too; SERVICE is one of the "
 		"configuration, or `echo`, or\n"
-		"                        `http DIR`, or `exec PROGRAM ARG...`, which goes on to "
-		"`--` or the end;\n"
-		"                        may be given more than once\n"
+		"                        `http DIR`, or `exec PROGRAM ARG...`, or "
+		"`app [N] PROGRAM ARG...`, which go on\n"
+		"                        to `--` or the end; may be given more than once\n"
 		"  -d, --detach          go to the background once it is ready\n" RUNNING_HELP
 		"  -h, --help            this\n" ADDRESS_HELP SIGNALS_HELP,
 	.takes =
@@ -612,7 +612,8 @@ const struct command commands[] = {
 	"stands behind ADDR is\n"
 	"the service: one of the daemon's configuration, a kind (`echo`), or for its own user and "
 	"root a kind with its\n"
-	"arguments (`http DIR`, `exec PROGRAM ARG...`).\n" CLIENT_ADDRESS_HELP FAILED_HELP,
+	"arguments (`http DIR`, `exec PROGRAM ARG...`, `app [N] PROGRAM "
+	"ARG...`).\n" CLIENT_ADDRESS_HELP FAILED_HELP,
 	.takes = TAKES_CLIENT | TAKES_SERVICE,
 	.run = remote_run_open,
     },

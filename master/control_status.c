@@ -131,6 +131,10 @@ static void report_listener(const struct control *control, const struct listener
 	line_put_number(line, "age-ms=", now - listener->opened);
 	line_put_word(line, "proxy-protocol=",
 	    listener->block != NULL && listener->block->proxy_protocol ? "on" : "off");
+	put_number(
+	    line, "instances=", listener->service->kind->accepts_itself, (int64_t)tally.instances);
+	put_number(line, "ready=", listener->service->kind->accepts_itself,
+	    (int64_t)tally.instances_ready);
 	put_number(line, "ttl-ms=", listener->ttl_ends != CLOCK_NEVER,
 	    listener->ttl_ends > now ? listener->ttl_ends - now : 0);
 	put_text(line, "gate=", way != GATE_NONE ? gate_way_name(way) : "");

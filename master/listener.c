@@ -905,7 +905,7 @@ void listeners_dead(struct listeners *listeners, unsigned slot, uint64_t most)
 		listener_hold(listener, slot, false);
 		open = slot_read(&tally->open);
 		slot_add(&listener->past.cut, open < most ? open : most);
-		atomic_store(&tally->open, 0);
+		tally_end_present(tally);
 		tally_add(&listener->past, tally);
 	}
 }

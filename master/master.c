@@ -381,7 +381,8 @@ static int64_t reconcile(struct master *master, int64_t now)
 	if (master->state == MASTER_CLOSING) {
 		if (ports_are_released(&master->ports))
 			set_state(master, MASTER_DRAINING);
-		else if (master->pool.living == 0)
+		else if ((master->pool.living == 0 && ports_want_worker(&master->ports)) ||
+		    (ports_want_programs(&master->ports) && !pool_keeps(&master->pool)))
 			pool_start_drainer(&master->pool, now);
 	}
 	if (master->state == MASTER_CUTTING && now >= master->deadline && !master->killed) {
@@ -568,6 +569,10 @@ static int open_listeners(struct master *master)
 	/* The workers' group may connect, as far as umask lets it. */
 	for (size_t i = 0; master->privilege.change && i < master->listeners.count; i++)
 		listener_give(&master->listeners.all[i], master->privilege.gid);
+	for (size_t i = 0; i < master->listeners.count; i++) {
+		if (master->listeners.all[i].state == LISTENER_OPEN)
+			ports_say_foreign(&master->ports, &master->listeners.all[i]);
+	}
 	return 0;
 }
 

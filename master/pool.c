@@ -388,12 +388,13 @@ static void let_go(
 }
 
 static int begin_service(
-    struct service_config *service, const struct config *config, char *why, size_t size)
+    struct service_config *service, const struct pool_plan *plan, char *why, size_t size)
 {
 	char reason[256];
 
 	if (service->kind->begin == NULL ||
-	    service->kind->begin(service->options, config, reason, sizeof reason) == 0)
+	    service->kind->begin(
+		service->options, plan->config, plan->keeps, reason, sizeof reason) == 0)
 		return 0;
 	snprintf(why, size, "service %s: %s", service->name, reason);
 	return -1;
@@ -407,7 +408,7 @@ static int begin_services(
 	const struct listeners *listeners = pool->listeners;
 
 	for (struct service_config *at = plan->config->services; at != NULL; at = at->next) {
-		if (begin_service(at, plan->config, why, size) == -1)
+		if (begin_service(at, plan, why, size) == -1)
 			return -1;
 	}
 	for (size_t i = 0; i < listeners->count; i++) {
@@ -419,7 +420,7 @@ static int begin_services(
 		/* To begin again does nothing. */
 		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
 		    !listener->service_is_ours && place_of(plan->config, service) < 0 &&
-		    begin_service(service, plan->config, why, size) == -1)
+		    begin_service(service, plan, why, size) == -1)
 			return -1;
 	}
 	return 0;
@@ -443,6 +444,7 @@ static void be_worker(struct pool *pool, const struct pool_plan *plan, struct wo
 	    .bells_count = pool->capacity,
 	    .listeners_max = pool->listeners->capacity,
 	    .waits = plan->renews,
+	    .keeps = plan->keeps,
 	    .rehearses = pool->rehearses,
 	    .log = plan->log,
 	};
@@ -552,6 +554,7 @@ static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, c
 	    .beat_at = now,
 	    .channel = {.fd = ends[0], .ready = channel_ready},
 	    .generation = plan->generation,
+	    .keeps = plan->keeps,
 	    .heir = plan->renews,
 	    .retire_ends = CLOCK_NEVER,
 	    .room = (uint64_t)plan->config->max_connections,
@@ -579,10 +582,12 @@ static struct pool_plan present(const struct pool *pool)
 /* Starts one for a seat. Returns its place, or -1 when it could not be: the seat then waits. */
 static int spawn_for(struct pool *pool, struct seat *seat, int64_t now)
 {
-	const struct pool_plan plan = present(pool);
+	struct pool_plan plan = present(pool);
 	const char *why;
-	int slot = spawn(pool, &plan, now, &why);
+	int slot;
 
+	plan.keeps = seat == &pool->seats[0] || seat == &pool->drainer;
+	slot = spawn(pool, &plan, now, &why);
 	if (slot < 0)
 		fork_failed(pool, seat, now, why);
 	else
@@ -732,6 +737,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	struct pool_totals *totals = &pool->totals;
 	uint64_t held = orderly ? 0 : held_by(pool, slot);
 	uint64_t accepted = slot_read(&numbers->accepted);
+	uint64_t programs = accepted + pool->workers[slot].room; /* some accept by themselves */
 
 	totals->accepted += accepted;
 	totals->requests += slot_read(&numbers->requests);
@@ -741,9 +747,9 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 	totals->answered += at_most(slot_read(&numbers->answered), accepted);
 	totals->left += at_most(slot_read(&numbers->left), accepted);
 	totals->cut += at_most(slot_read(&numbers->cut), pool->workers[slot].room);
-	totals->programs_done += at_most(slot_read(&numbers->programs_done), accepted);
-	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), accepted);
-	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), accepted);
+	totals->programs_done += at_most(slot_read(&numbers->programs_done), programs);
+	totals->programs_failed += at_most(slot_read(&numbers->programs_failed), programs);
+	totals->programs_killed += at_most(slot_read(&numbers->programs_killed), programs);
 	totals->lost += at_most(slot_read(&numbers->broken), accepted);
 	if (pool->order >= ORDER_STOP)
 		totals->cut += held;
@@ -940,6 +946,7 @@ static void start_heirs(struct pool *pool, int64_t now)
 
 		if (seat->heir >= 0)
 			continue;
+		pool->next.keeps = i == 0;
 		seat->heir = spawn(pool, &pool->next, now, &why);
 		if (seat->heir >= 0)
 			continue;
@@ -1207,6 +1214,15 @@ void pool_kill(struct pool *pool)
 		if (pool->workers[i].state != WORKER_VACANT)
 			kill(pool->workers[i].pid, SIGKILL);
 	}
+}
+
+bool pool_keeps(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->capacity; i++) {
+		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].keeps)
+			return true;
+	}
+	return false;
 }
 
 void pool_start_drainer(struct pool *pool, int64_t now)

@@ -67,6 +67,7 @@ struct worker_process {
 	bool retire_due; /* RETIRE could not be sent yet, */
 	bool behind; /* or a LISTEN */
 	unsigned generation;
+	bool keeps; /* see struct handover */
 	bool heir; /* of a renewal that is under way: it waits for its seat, and accepts nothing */
 	bool serve_due; /* SERVE could not be sent yet */
 	int64_t retire_ends; /* ms: of one that retires, when it is cut; CLOCK_NEVER */
@@ -95,6 +96,7 @@ struct pool_plan {
 	size_t wanted; /* how many */
 	unsigned generation;
 	bool renews; /* listeners have their next_service */
+	bool keeps; /* of the worker that is started: see struct handover */
 };
 
 #define POOL_SEATS 256
@@ -226,8 +228,11 @@ void pool_cut(struct pool *pool);
 /* Kills everybody who is left. */
 void pool_kill(struct pool *pool);
 
-/* Starts a worker that drains the listeners after everybody else has died. Backs off as a seat
- * does. */
+/* Whether a worker lives that runs the programs of services that accept by themselves. */
+bool pool_keeps(const struct pool *pool);
+
+/* Starts a worker that drains the listeners after everybody else has died, or whoever keeps. Backs
+ * off as a seat does. */
 void pool_start_drainer(struct pool *pool, int64_t now);
 
 /* Reaps the dead, and hears of the stopped. Call it after SIGCHLD. */

@@ -3,6 +3,7 @@
 #include "ports.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,24 @@ static void log_opened(const struct ports *ports, const struct listener *listene
 	    listener->origin == ORIGIN_LEASED ? "leased" : "opened", who, listener->service->name);
 }
 
+void ports_say_foreign(const struct ports *ports, const struct listener *listener)
+{
+	int flags;
+
+	if (!listener->service->kind->accepts_itself)
+		return;
+	/* Programs expect what systemd gives them: a socket that waits. Nothing of ours accepts
+	 * here, and what they make of it later is theirs. */
+	flags = fcntl(listener->fd, F_GETFL);
+	if (flags != -1)
+		fcntl(listener->fd, F_SETFL, flags & ~O_NONBLOCK);
+	if (listener->kind == LISTENER_TCP && listener->closing.ours && !gate_exact_is_permitted())
+		log_write(ports->log, LOG_WARNING,
+		    "%s: no gate may be set here for %s, whose programs accept by themselves: when "
+		    "it closes, connections that they leave in the queue are lost, and counted",
+		    listener->text, listener->service->name);
+}
+
 /* Frees the service of a request that comes to nothing. */
 static void drop_service(const struct open_request *request, bool prepared)
 {
@@ -260,6 +279,7 @@ enum port_fault ports_open(struct ports *ports, const struct open_request *reque
 		snprintf(listener->asked, sizeof listener->asked, "%s", request->asked);
 	if (ports->privilege->change)
 		listener_give(listener, ports->privilege->gid);
+	ports_say_foreign(ports, listener);
 	if (pool_offer(ports->pool, listener) == -1) {
 		snprintf(why, size, "%s: %s", address->text, strerror(errno));
 		listener_unlink(listener);
@@ -296,6 +316,7 @@ void ports_close(struct ports *ports, struct listener *listener, enum close_reas
 		/* What is in the store outlives a stop; what closes for good does not. */
 		if (reason != CLOSE_STOP)
 			store_forget(ports->store, listener);
+		listener->closing.foreign = listener->service->kind->accepts_itself;
 		closing_begin(&listener->closing, now, ports->config->settle);
 		listener_unlink(listener);
 		listener->next_closing = ports->closing;
@@ -462,6 +483,15 @@ static void tell_released(struct ports *ports, struct listener *listener, int64_
 	leave_holder(listener);
 	if (holder != NULL)
 		holder->told(holder, listener, (enum close_reason)listener->why_closed, &receipt);
+	if (listener->service->kind->accepts_itself) {
+		/* What they did with whom they accepted nobody knows but they. */
+		log_write(ports->log, ports->stopping || heard ? LOG_INFO : LOG_NOTICE,
+		    "%s: closed after %lld ms (%s): accepted by its programs, %llu cut%s",
+		    listener->text, (long long)receipt.milliseconds, why_text(listener),
+		    (unsigned long long)receipt.cut,
+		    receipt_programs(&receipt, programs, sizeof programs));
+		return;
+	}
 	/* What nobody waited for is to be read in the log; that of a stop is in its receipt. */
 	log_write(ports->log,
 	    heard || ports->stopping || listener->why_closed == CLOSE_HOLDER ? LOG_INFO
@@ -502,6 +532,26 @@ static bool is_overdue(const struct ports *ports, const struct listener *listene
 		(waited >= ports->config->settle && !pool_drains(ports->pool, listener, now)));
 }
 
+/* What nobody had accepted when a port was released whose programs accept, and no gate was there
+ * for. */
+static void count_lost(struct ports *ports, struct listener *listener)
+{
+	uint64_t lost = listener->closing.lost > 0 ? (uint64_t)listener->closing.lost : 0;
+
+	if (lost == 0)
+		return;
+	slot_add(&listener->past.accepted, lost);
+	slot_add(&listener->past.cut, lost);
+	if (ports->stopping)
+		ports->pool->totals.cut += lost;
+	else
+		ports->pool->totals.lost += lost;
+	log_write(ports->log, LOG_WARNING,
+	    "%s: %llu connections of its queue were lost: there was no gate for it", listener->text,
+	    (unsigned long long)lost);
+	listener->closing.lost = 0;
+}
+
 /* Takes a closing port one step on. Returns true when it was gated just now. */
 static bool step_closing(struct ports *ports, struct listener *listener, int64_t now, int64_t *next)
 {
@@ -511,6 +561,7 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 	if (before != CLOSING_RELEASED && is_overdue(ports, listener, now))
 		force(ports, listener, now);
 	else {
+		closing->left = !listener_held(listener);
 		if (scoreboard_is_limited(ports->pool->scoreboard, listener->index))
 			closing_saw_arrival(closing, now);
 		closing->none_under_way = before == CLOSING_GATED &&
@@ -520,7 +571,11 @@ static bool step_closing(struct ports *ports, struct listener *listener, int64_t
 	if (closing->ours && closing->state >= CLOSING_GATED && before < CLOSING_GATED)
 		log_write(ports->log, LOG_INFO, "%s: gate: %s", listener->text,
 		    gate_way_name(closing->way));
+	if (closing->state == CLOSING_YIELDING && before != CLOSING_YIELDING)
+		pool_tell(ports->pool, listener);
 	if (closing->state == CLOSING_RELEASED) {
+		if (before != CLOSING_RELEASED)
+			count_lost(ports, listener);
 		released(ports, listener, now);
 		if (!ports->stopping)
 			pool_tell(ports->pool, listener);
@@ -654,6 +709,8 @@ struct ports_adopted ports_adopt(struct ports *ports, const struct config *confi
 			bool open = listener->state == LISTENER_OPEN;
 
 			count.opened += next == listener->service;
+			if (next == listener->service)
+				ports_say_foreign(ports, listener);
 			count.kept += ours && open && next != listener->service;
 			count.missed += ours && !open;
 			listener->service = next;
@@ -698,6 +755,24 @@ void ports_stop(struct ports *ports, int64_t now)
 bool ports_are_released(const struct ports *ports)
 {
 	return ports->stopping && ports->closing == NULL;
+}
+
+bool ports_want_worker(const struct ports *ports)
+{
+	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing) {
+		if (at->closing.state < CLOSING_YIELDING)
+			return true;
+	}
+	return false;
+}
+
+bool ports_want_programs(const struct ports *ports)
+{
+	for (const struct listener *at = ports->closing; at != NULL; at = at->next_closing) {
+		if (at->closing.foreign && at->closing.state < CLOSING_YIELDING)
+			return true;
+	}
+	return false;
 }
 
 void ports_gate(struct ports *ports, int64_t now)

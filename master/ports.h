@@ -146,6 +146,13 @@ enum port_fault ports_open(struct ports *ports, const struct open_request *reque
     struct listener **out, char *why, size_t size);
 
 /*
+ * A port of a service whose programs accept by themselves is open, and nobody was given it yet:
+ * makes its socket what they expect, and says so where it cannot be closed without loss. Does
+ * nothing for others. ports_open and ports_adopt call it themselves.
+ */
+void ports_say_foreign(const struct ports *ports, const struct listener *listener);
+
+/*
  * Begins to close a port that is open; one that is closing already goes on, with the shorter grace
  * of both. grace in ms: until what is still open is cut; -1: never, 0: at once. The holder of a
  * lease is told at the release, unless the reason is CLOSE_HOLDER.
@@ -203,6 +210,11 @@ void ports_stop(struct ports *ports, int64_t now);
 
 /* Whether all of them were released. */
 bool ports_are_released(const struct ports *ports);
+
+/* Whether the queue of one that closes has still to be accepted from; and by programs that accept
+ * by themselves. */
+bool ports_want_worker(const struct ports *ports);
+bool ports_want_programs(const struct ports *ports);
 
 /* For a stop that does not wait: nobody comes in any more. */
 void ports_gate(struct ports *ports, int64_t now);

@@ -24,7 +24,7 @@
  * with either. The number is raised when a value comes to mean something else; one that is new, or
  * is gone, is told by its name.
  */
-#define STATE_NUMBER 1
+#define STATE_NUMBER 2
 
 struct shape {
 	uint64_t number, slots, slot, tally, listeners, message, worker;

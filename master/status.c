@@ -205,13 +205,15 @@ static void print_row(const struct row *row, const struct column *columns)
 	}
 }
 
-/* The lines of one word, below their titles; nothing when there is none. */
-static void print_table(const struct answer *answer, const char *word, struct column *columns)
+/* The lines of one word, below their titles, or those of them that have a value of that name;
+ * nothing when there is none. */
+static void print_table(
+    const struct answer *answer, const char *word, const char *with, struct column *columns)
 {
 	size_t rows = 0;
 
 	for (const struct row *row = answer->first; row != NULL; row = row->next) {
-		if (is_line(row, word)) {
+		if (is_line(row, word) && (with == NULL || strcmp(value(row, with), "-") != 0)) {
 			measure(row, columns);
 			rows++;
 		}
@@ -222,7 +224,7 @@ static void print_table(const struct answer *answer, const char *word, struct co
 	putchar('\n');
 	print_row(NULL, columns);
 	for (const struct row *row = answer->first; row != NULL; row = row->next) {
-		if (is_line(row, word))
+		if (is_line(row, word) && (with == NULL || strcmp(value(row, with), "-") != 0))
 			print_row(row, columns);
 	}
 }
@@ -286,6 +288,12 @@ static void print_tables(const struct answer *answer)
 	    {"ORIGIN", "origin", COLUMN_ORIGIN, 0},
 	    {NULL, NULL, COLUMN_TEXT, 0},
 	};
+	struct column instances[] = {
+	    {"ADDRESS", "address", COLUMN_TEXT, 0},
+	    {"INSTANCES", "instances", COLUMN_NUMBER, 0},
+	    {"READY", "ready", COLUMN_NUMBER, 0},
+	    {NULL, NULL, COLUMN_TEXT, 0},
+	};
 	struct column workers[] = {
 	    {"WORKER", "slot", COLUMN_NUMBER, 0},
 	    {"PID", "pid", COLUMN_NUMBER, 0},
@@ -303,8 +311,9 @@ static void print_tables(const struct answer *answer)
 		if (is_line(row, "server"))
 			print_server(row);
 	}
-	print_table(answer, "listener", listeners);
-	print_table(answer, "worker", workers);
+	print_table(answer, "listener", NULL, listeners);
+	print_table(answer, "listener", "instances", instances);
+	print_table(answer, "worker", NULL, workers);
 }
 
 /* ---- for programs ---- */

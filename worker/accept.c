@@ -125,8 +125,10 @@ static void release(struct acceptor *acceptor)
 		return;
 	if (acceptor->state != ACCEPTOR_IN)
 		unlist(acceptor);
+	atomic_store_explicit(&acceptor->tally->serves, 0, memory_order_relaxed);
 	/* Others share the socket, so closing our descriptor would not take it out of the set. */
-	loop_watch(worker->loop, &acceptor->watch, 0);
+	if (acceptor->state != ACCEPTOR_KEPT)
+		loop_watch(worker->loop, &acceptor->watch, 0);
 	fd_close(&acceptor->watch.fd);
 	atomic_store(&acceptor->tally->limited, 0);
 	set_state(acceptor, ACCEPTOR_RELEASED, 0);
@@ -518,11 +520,56 @@ static void acceptor_ready(struct watch *watch, unsigned events)
 
 /* ---- what the worker calls ---- */
 
+/* Whether its programs are not this worker's: then it only has a copy. */
+static bool is_others(const struct acceptor *acceptor)
+{
+	return acceptor->state == ACCEPTOR_KEPT &&
+	    (!acceptor->worker->from->keeps || acceptor->refusing);
+}
+
+/* Its programs accept. The worker that keeps has them started, all others wait for its end. */
+static void keep(struct acceptor *acceptor)
+{
+	set_state(acceptor, ACCEPTOR_KEPT, 0);
+	acceptor->closing.foreign = true;
+	if (!is_others(acceptor))
+		service_of(acceptor->from.service->kind)->keep(acceptor);
+}
+
+void acceptor_let_go(struct acceptor *acceptor)
+{
+	/* An orphan still has to shut it down. */
+	if (acceptor->worker->phase == PHASE_ORPHANED)
+		acceptor->closing.left = true;
+	else
+		release(acceptor);
+}
+
+bool acceptor_is_served_elsewhere(const struct acceptor *acceptor)
+{
+	const struct scoreboard *scoreboard = acceptor->worker->from->scoreboard;
+
+	for (size_t i = 0; i < scoreboard->slots_count; i++) {
+		uint32_t state =
+		    atomic_load_explicit(&scoreboard->slots[i].state, memory_order_relaxed);
+
+		if (i != acceptor->worker->from->slot && state != SLOT_VACANT &&
+		    state != SLOT_LEAVING &&
+		    slot_read(&scoreboard_tally(scoreboard, i, acceptor->from.index)->serves) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Of an orphan: nobody else closes it. */
 static void begin_closing(struct acceptor *acceptor)
 {
 	struct worker *worker = acceptor->worker;
 
+	if (is_others(acceptor)) {
+		release(acceptor);
+		return;
+	}
 	closing_heed(&acceptor->closing);
 	closing_begin(&acceptor->closing, worker->now, worker->config->settle);
 }
@@ -566,9 +613,17 @@ void acceptors_add(struct worker *worker, const struct handover_listener *listen
 	worker->acceptors = acceptor;
 	worker->acceptors_by_index[listener->index] = acceptor;
 	worker->acceptors_open++;
+	if (listener->service->kind->accepts_itself) {
+		keep(acceptor);
+	} else {
+		/* Programs may have had it before. */
+		fd_set_nonblocking(fd);
+		atomic_store_explicit(&acceptor->tally->serves, 1, memory_order_relaxed);
+	}
 	if (worker->phase == PHASE_ORPHANED)
 		begin_closing(acceptor);
-	put_back(acceptor);
+	if (acceptor->state == ACCEPTOR_IN)
+		put_back(acceptor);
 }
 
 int acceptors_open(struct worker *worker)
@@ -675,6 +730,11 @@ static void look(struct acceptor *acceptor)
 {
 	uint64_t word = closing_word(acceptor->word);
 
+	if (acceptor->state == ACCEPTOR_KEPT) {
+		if (is_others(acceptor) && (word & (WORD_LEAVE | WORD_RELEASED)))
+			release(acceptor);
+		return; /* instances_step looks at the word, too */
+	}
 	/* While it is out of the set for want of something, that decides when it is tried again. */
 	if (acceptor->state != ACCEPTOR_RELEASED &&
 	    ((word & WORD_RELEASED) || acceptor->state == ACCEPTOR_IN ||
@@ -706,7 +766,9 @@ void acceptors_look(struct worker *worker, uint32_t hint)
 void acceptors_leave(struct worker *worker)
 {
 	for (struct acceptor *at = worker->acceptors; at != NULL; at = at->next) {
-		if (at->state == ACCEPTOR_RELEASED)
+		if (is_others(at))
+			release(at);
+		if (at->state == ACCEPTOR_RELEASED || at->state == ACCEPTOR_KEPT)
 			continue;
 		/* Out of the set first: a wake-up that was already ours is answered by the look
 		 * that follows. */
@@ -744,7 +806,13 @@ static bool step_closing(struct acceptor *acceptor, int64_t *next)
 		*next = clock_earlier(*next, closing->look_at);
 		return closing->state == CLOSING_GATED && before != CLOSING_GATED;
 	}
-	take(acceptor, false);
+	if (closing->lost > 0)
+		log_write(worker->log, LOG_WARNING,
+		    "worker %u: a listener was closed with %d connections in its queue, which are "
+		    "lost",
+		    worker->from->slot, closing->lost);
+	if (acceptor->state != ACCEPTOR_KEPT)
+		take(acceptor, false);
 	release(acceptor);
 	return false;
 }

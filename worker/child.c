@@ -2,6 +2,7 @@
 #include "child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,8 @@ static int read_limits(char *const *words, int64_t *limits, char *why, size_t si
 /* What it is told of its connection has these names. */
 static bool is_ours(const char *name, size_t length)
 {
-	static const char *const prefixes[] = {"TCP", "IPC", "UNIXREMOTE", NULL};
+	static const char *const prefixes[] = {
+	    "TCP", "IPC", "UNIXREMOTE", "LISTEN_", "NOTIFY_SOCKET", NULL};
 
 	if (length == 5 && memcmp(name, "PROTO", 5) == 0)
 		return true;
@@ -300,6 +302,7 @@ int child_prepare(struct child_program *program, const struct child_options *opt
 	    .directory = options->directory,
 	    .umask = options->umask,
 	    .ignored = ignored,
+	    .listen_pid = "LISTEN_PID=",
 	};
 	read_limits(options->limits, program->limits, why, sizeof why);
 	return make_environment(program, options);
@@ -341,9 +344,41 @@ static int set_limits(const struct child_program *program)
 	return 0;
 }
 
+/* Puts its sockets at 3 and from there on; a descriptor that is in the way of another is moved
+ * first. Returns 0, or -1 with errno. */
+static int place_sockets(const int *sockets, size_t count)
+{
+	int from[CHILD_SOCKETS], end = STDERR_FILENO + 1 + (int)count;
+
+	for (size_t i = 0; i < count; i++) {
+		from[i] = sockets[i] < end ? fcntl(sockets[i], F_DUPFD_CLOEXEC, end) : sockets[i];
+		if (from[i] == -1)
+			return -1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (dup2(from[i], STDERR_FILENO + 1 + (int)i) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* Writes our number behind the "=", as the program that is told it expects to be that process. */
+static void write_pid(char *text)
+{
+	char digits[16];
+	size_t n = 0;
+
+	for (long pid = (long)getpid(); pid > 0; pid /= 10)
+		digits[n++] = (char)('0' + pid % 10);
+	text += sizeof "LISTEN_PID=" - 1;
+	while (n > 0)
+		*text++ = digits[--n];
+	*text = '\0';
+}
+
 /* Becomes the program. Returns what failed, with errno. */
 static const char *become(
-    const struct child_program *program, int connection, int errors, pid_t parent)
+    struct child_program *program, const struct child_descriptors *descriptors, pid_t parent)
 {
 	const struct sigaction usual = {.sa_handler = SIG_DFL};
 	sigset_t none;
@@ -352,9 +387,13 @@ static const char *become(
 	system_end_with_parent();
 	if (getppid() != parent)
 		_exit(127); /* it died before that */
-	if (dup2(connection, STDIN_FILENO) == -1 || dup2(connection, STDOUT_FILENO) == -1 ||
-	    dup2(errors, STDERR_FILENO) == -1)
+	if (dup2(descriptors->input, STDIN_FILENO) == -1 ||
+	    dup2(descriptors->output, STDOUT_FILENO) == -1 ||
+	    dup2(descriptors->errors, STDERR_FILENO) == -1 ||
+	    place_sockets(descriptors->sockets, descriptors->sockets_count) == -1)
 		return "descriptors";
+	if (descriptors->sockets_count > 0)
+		write_pid(program->listen_pid);
 	if (program->directory != NULL && chdir(program->directory) == -1)
 		return program->directory;
 	if (program->umask >= 0)
@@ -364,14 +403,15 @@ static const char *become(
 	for (const int *at = program->ignored; *at != 0; at++)
 		sigaction(*at, &usual, NULL);
 	sigaction(SIGCHLD, &usual, NULL);
+	system_usual_signals();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(program->path, program->command, program->variables);
 	return program->path;
 }
 
-pid_t child_start(struct child_program *program, int connection, int errors, char *const *variables,
-    size_t count, const char **what)
+pid_t child_start(struct child_program *program, const struct child_descriptors *descriptors,
+    char *const *variables, size_t count, const char **what)
 {
 	/* Written by the child, which has our memory until it is the program. */
 	const char *volatile failed = NULL;
@@ -380,13 +420,16 @@ pid_t child_start(struct child_program *program, int connection, int errors, cha
 	sigset_t all, old;
 
 	memcpy(program->variables + program->fixed, variables, count * sizeof *variables);
-	program->variables[program->fixed + count] = NULL;
+	count += program->fixed;
+	if (descriptors->sockets_count > 0)
+		program->variables[count++] = program->listen_pid;
+	program->variables[count] = NULL;
 	/* A handler of ours that ran in the child would write to our memory. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
 	pid = vfork();
 	if (pid == 0) {
-		failed = become(program, connection, errors, parent);
+		failed = become(program, descriptors, parent);
 		error = errno;
 		_exit(127);
 	}

@@ -20,6 +20,16 @@
 #define CHILD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define CHILD_VARIABLES 16 /* that may be added at each start */
 
+#define CHILD_SOCKETS 64 /* listening sockets that a program can be given */
+
+/* The descriptors that a program gets. All stay the caller's. */
+struct child_descriptors {
+	int input, output; /* its 0 and 1 */
+	int errors; /* its 2 */
+	const int *sockets; /* its 3, 4, …, */
+	size_t sockets_count; /* of which there are so many: 0, or LISTEN_PID is told too */
+};
+
 /* What a configuration says of a program; the words are the configuration's, ending with NULL. */
 struct child_options {
 	char **command;
@@ -39,6 +49,7 @@ struct child_program {
 	int64_t limits[CHILD_LIMITS]; /* -1: as it is */
 	char **variables; /* the fixed ones, room for CHILD_VARIABLES, and NULL */
 	size_t fixed;
+	char listen_pid[32]; /* "LISTEN_PID=…", which the child itself writes */
 	const int *ignored; /* signals that we ignore and it must not; ends with 0 */
 };
 
@@ -58,11 +69,11 @@ int child_prepare(struct child_program *program, const struct child_options *opt
 int child_find(struct child_program *program, const struct child_options *options);
 
 /*
- * Starts it with connection as its descriptors 0 and 1 and errors as 2; both stay the caller's.
- * variables (count of them, at most CHILD_VARIABLES) are added to its environment. Returns its pid,
- * or -1 with errno of vfork, setrlimit, chdir or execve, and *what said what failed.
+ * Starts it with those descriptors. variables (count of them, less than CHILD_VARIABLES) are added
+ * to its environment. Returns its pid, or -1 with errno of vfork, setrlimit, chdir or execve, and
+ * *what said what failed.
  */
-pid_t child_start(struct child_program *program, int connection, int errors, char *const *variables,
-    size_t count, const char **what);
+pid_t child_start(struct child_program *program, const struct child_descriptors *descriptors,
+    char *const *variables, size_t count, const char **what);
 
 #endif

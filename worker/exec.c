@@ -222,10 +222,12 @@ static struct launcher *open_launcher(struct exec_options *options, int64_t capa
 }
 
 /* While the worker is who the master is: the launcher of another user can be made only now. */
-static int exec_begin(void *options, const struct config *config, char *why, size_t size)
+static int exec_begin(
+    void *options, const struct config *config, bool keeps, char *why, size_t size)
 {
 	struct exec_options *exec = options;
 
+	(void)keeps;
 	if (!exec->changes_user || exec->born != NULL)
 		return 0;
 	exec->born = open_launcher(exec, config->max_connections);

@@ -26,7 +26,7 @@
 
 union rights {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int))];
+	char bytes[CMSG_SPACE(CHILD_SOCKETS * sizeof(int))];
 };
 
 /* ---- the process ---- */
@@ -148,7 +148,7 @@ static void want_room(struct launcher *launcher)
 }
 
 static int send_message(struct launcher *launcher, const struct launcher_head *head,
-    const void *more, size_t size, int fd)
+    const void *more, size_t size, const int *fds, size_t fds_count)
 {
 	struct iovec parts[] = {
 	    {(void *)(uintptr_t)head, sizeof *head},
@@ -157,17 +157,17 @@ static int send_message(struct launcher *launcher, const struct launcher_head *h
 	union rights rights;
 	struct msghdr packet = {.msg_iov = parts, .msg_iovlen = size > 0 ? 2 : 1};
 
-	if (fd >= 0) {
+	if (fds_count > 0) {
 		struct cmsghdr *message;
 
 		memset(&rights, 0, sizeof rights);
 		packet.msg_control = rights.bytes;
-		packet.msg_controllen = sizeof rights.bytes;
+		packet.msg_controllen = CMSG_SPACE(fds_count * sizeof *fds);
 		message = CMSG_FIRSTHDR(&packet);
 		message->cmsg_level = SOL_SOCKET;
 		message->cmsg_type = SCM_RIGHTS;
-		message->cmsg_len = CMSG_LEN(sizeof fd);
-		memcpy(CMSG_DATA(message), &fd, sizeof fd);
+		message->cmsg_len = CMSG_LEN(fds_count * sizeof *fds);
+		memcpy(CMSG_DATA(message), fds, fds_count * sizeof *fds);
 	}
 	if (sendmsg(launcher->watch.fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) != -1)
 		return 0;
@@ -176,11 +176,11 @@ static int send_message(struct launcher *launcher, const struct launcher_head *h
 	return -1;
 }
 
-struct launcher_run *launcher_start(struct launcher *launcher, void *owner, int connection,
-    const union address_socket *peer, uint32_t number)
+/* START, with what goes on behind its head. Returns as launcher_start. */
+static struct launcher_run *start(struct launcher *launcher, void *owner,
+    struct launcher_head *head, const void *more, size_t size, const int *fds, size_t fds_count)
 {
 	struct launcher_run *run = NULL;
-	struct launcher_head head = {.type = LAUNCHER_START, .number = number};
 
 	errno = EPIPE;
 	if (launcher->gone || launcher->leaving)
@@ -191,13 +191,29 @@ struct launcher_run *launcher_start(struct launcher *launcher, void *owner, int 
 		return NULL;
 	}
 	run->owner = owner;
-	head.run = number_of(launcher, run);
-	if (send_message(launcher, &head, peer, sizeof *peer, connection) == 0)
+	head->run = number_of(launcher, run);
+	if (send_message(launcher, head, more, size, fds, fds_count) == 0)
 		return run;
 	run_free(launcher, run);
 	if (errno == EAGAIN)
 		want_room(launcher);
 	return NULL;
+}
+
+struct launcher_run *launcher_start(struct launcher *launcher, void *owner, int connection,
+    const union address_socket *peer, uint32_t number)
+{
+	struct launcher_head head = {.type = LAUNCHER_START, .number = number};
+
+	return start(launcher, owner, &head, peer, sizeof *peer, &connection, 1);
+}
+
+struct launcher_run *launcher_start_instance(
+    struct launcher *launcher, void *owner, const int *sockets, size_t count, const char *names)
+{
+	struct launcher_head head = {.type = LAUNCHER_START, .number = (uint32_t)count};
+
+	return start(launcher, owner, &head, names, strlen(names), sockets, count);
 }
 
 static void send_end(struct launcher *launcher, struct launcher_run *run)
@@ -207,8 +223,8 @@ static void send_end(struct launcher *launcher, struct launcher_run *run)
 	    .run = number_of(launcher, run),
 	    .value = run->end_ms,
 	};
-	bool due =
-	    !launcher->gone && send_message(launcher, &head, NULL, 0, -1) == -1 && errno != EPIPE;
+	bool due = !launcher->gone && send_message(launcher, &head, NULL, 0, NULL, 0) == -1 &&
+	    errno != EPIPE;
 
 	if (due)
 		want_room(launcher);
@@ -282,6 +298,8 @@ static void heed(
 	owner = run->owner;
 	if (head->type == LAUNCHER_STARTED && owner != NULL)
 		launcher->events->started(owner, head->value);
+	if (head->type == LAUNCHER_SAID && owner != NULL && launcher->events->said_ready != NULL)
+		launcher->events->said_ready(owner);
 	if (head->type == LAUNCHER_FAILED) {
 		run_free(launcher, run);
 		if (owner != NULL)

@@ -8,12 +8,13 @@
  * program and nothing else. It outlives a worker that is killed for as long as it takes to end the
  * programs.
  *
- *   worker to launcher   START     here is a connection
+ *   worker to launcher   START     here is a connection, or the listening sockets of a service
  *                        END       end the process group: TERM, and KILL when its time is over
  *                        (end of file)  end them all, then exit
  *   launcher to worker   READY     it is who it is to be
  *                        STARTED   it runs, with that pid
  *                        FAILED    it could not be started; ECONNRESET: its client has gone
+ *                        SAID      it says that it is ready (sd_notify(3))
  *                        ENDED     it has ended, with that status
  *                        LINE      it wrote that line to its standard error
  *                        DROPPED   and so many more, which were too many
@@ -39,12 +40,20 @@
 struct worker;
 struct launcher;
 
+/* For programs that accept by themselves on the sockets that they are given. */
+struct launcher_instances {
+	int stop_signal; /* that asks one to end; it is sent to the program, and not to its group */
+	bool notify; /* it is given a NOTIFY_SOCKET */
+	int64_t leave_delay; /* ms from that signal to KILL, when the worker has died */
+};
+
 /* What a launcher is made of. It is copied by the fork, and may be gone in the worker after it. */
 struct launcher_plan {
 	const struct child_options *options;
 	const struct account *account; /* who it becomes; NULL: it stays who the worker is */
 	int64_t end_delay; /* ms between TERM and KILL for what a program leaves behind */
 	size_t capacity; /* programs at a time */
+	const struct launcher_instances *instances; /* NULL: a program gets a connection */
 };
 
 /* One program, as its worker sees it. */
@@ -59,6 +68,8 @@ struct launcher_run {
 struct launcher_events {
 	void (*started)(void *owner, pid_t pid);
 	void (*failed)(void *owner, int error, const char *what);
+	/* Of instances that are given a NOTIFY_SOCKET. May be NULL. */
+	void (*said_ready)(void *owner);
 	/* status as waitpid(2) has it; -1: the launcher has died, and nobody knows. owner may be
 	 * NULL: it was ended after its connection. */
 	void (*ended)(struct worker *worker, void *owner, int status);
@@ -97,7 +108,15 @@ int launcher_attach(
 struct launcher_run *launcher_start(struct launcher *launcher, void *owner, int connection,
     const union address_socket *peer, uint32_t number);
 
-/* Has a program's group ended: TERM now, KILL after delay ms. */
+/*
+ * The same for an instance, which gets copies of count listening sockets (at most CHILD_SOCKETS)
+ * with those names ("web:web", LISTEN_FDNAMES).
+ */
+struct launcher_run *launcher_start_instance(
+    struct launcher *launcher, void *owner, const int *sockets, size_t count, const char *names);
+
+/* Has a program's group ended: TERM now, KILL after delay ms. An instance gets its stop signal
+ * alone, and its group the KILL; asked again with less it is killed earlier. */
 void launcher_end(struct launcher *launcher, struct launcher_run *run, int64_t delay);
 
 /* No more is to be started: it exits when nothing of its programs is left. */

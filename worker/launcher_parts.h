@@ -17,10 +17,11 @@ enum launcher_message {
 	LAUNCHER_DROPPED,
 	LAUNCHER_STRAY,
 	LAUNCHER_READY,
+	LAUNCHER_SAID,
 };
 
-/* What every message begins with. START goes on with the client's address, FAILED and LINE with
- * text. */
+/* What every message begins with. START goes on with the client's address, or the names of
+ * sockets, FAILED and LINE with text. */
 struct launcher_head {
 	uint32_t type;
 	uint32_t run; /* its number */
@@ -29,6 +30,7 @@ struct launcher_head {
 	uint32_t number; /* START: of the connections that this client has */
 };
 
+#define LAUNCHER_NAMES_MAX 4096 /* bytes of the names of sockets */
 #define LAUNCHER_LINE_MAX 800 /* bytes of a line; a longer one becomes several */
 
 /* The process: owns channel, never returns. */

@@ -41,6 +41,9 @@
 #define LEAVING_MS 500 /* the most that what is left is given once the worker is done */
 #define STRAYS_MS 200 /* between two looks for what left its group */
 #define STRAYS_MAX 256
+#define NOTICE_MAX 4096 /* bytes of what an instance says of itself; the rest is not read */
+#define NOTICES_MAX 16 /* in one go */
+#define UNTOLD_PER_RUN 3 /* STARTED, SAID once, ENDED */
 #define NOBODY UINT32_MAX /* no run */
 
 enum state { STATE_VACANT, STATE_RUNNING, STATE_ENDING, STATE_LEFT };
@@ -49,7 +52,9 @@ struct process;
 
 struct program {
 	struct process *process;
-	struct watch errors; /* its standard error */
+	struct watch errors; /* its standard error; of an instance its standard output too */
+	struct watch notify; /* of an instance: what it says of itself */
+	char notify_address[64];
 	struct timer timer;
 	enum state state;
 	pid_t pid; /* and process group */
@@ -58,6 +63,7 @@ struct program {
 	int64_t lines_at; /* when lines was filled up, ms */
 	uint32_t lines; /* that it may still write */
 	uint32_t dropped;
+	bool said; /* that it is ready, and the worker was told */
 	uint32_t length; /* of the line that has begun */
 	struct program *next; /* free list, or of the same place in by_pid */
 	char line[LAUNCHER_LINE_MAX];
@@ -73,6 +79,7 @@ struct process {
 	struct wheel wheel;
 	int64_t now;
 	struct watch channel, signals;
+	int nothing; /* /dev/null, the standard input of instances */
 	struct program *programs, *vacant;
 	size_t capacity, touched, living;
 	struct program *by_pid[PLACES];
@@ -81,7 +88,7 @@ struct process {
 	struct untold {
 		uint32_t run;
 		int32_t type, value;
-	} * untold; /* twice plan->capacity of them: a run has two at most */
+	} * untold; /* UNTOLD_PER_RUN times plan->capacity of them */
 	size_t untold_count;
 	int64_t strays_at; /* when to look for them; CLOCK_NEVER */
 	pid_t strays[STRAYS_MAX]; /* those that were told of */
@@ -115,7 +122,7 @@ static void tell_surely(struct process *p, uint32_t type, uint32_t run, int32_t 
 		return;
 	if (p->untold_count == 0 && tell(&head, NULL, 0) == 0)
 		return;
-	if (p->untold_count < p->plan->capacity * 2)
+	if (p->untold_count < p->plan->capacity * UNTOLD_PER_RUN)
 		p->untold[p->untold_count++] =
 		    (struct untold){.run = run, .type = (int32_t)type, .value = value};
 	loop_watch(p->loop, &p->channel, LOOP_READ | LOOP_WRITE);
@@ -175,6 +182,13 @@ static void program_give(struct program *program)
 	program->process->vacant = program;
 }
 
+static void close_notify(struct program *program)
+{
+	if (program->notify.fd >= 0)
+		loop_forget(program->process->loop, &program->notify);
+	system_notify_close(&program->notify.fd, program->notify_address);
+}
+
 static void program_free(struct program *program)
 {
 	struct program **link = place_of(program->process, program->pid);
@@ -186,6 +200,7 @@ static void program_free(struct program *program)
 	if (program->errors.fd >= 0)
 		loop_forget(program->process->loop, &program->errors);
 	fd_close(&program->errors.fd);
+	close_notify(program);
 	set_state(program, STATE_VACANT);
 	program->process->living--;
 	program_give(program);
@@ -290,6 +305,43 @@ static void errors_ready(struct watch *watch, unsigned events)
 	read_errors(container_of(watch, struct program, errors));
 }
 
+/* ---- what an instance says of itself ---- */
+
+/* Whether one of the lines of a message is this. */
+static bool has_line(const char *text, const char *line)
+{
+	size_t length = strlen(line);
+
+	for (; text != NULL; text = strchr(text, '\n')) {
+		text += *text == '\n';
+		if (strncmp(text, line, length) == 0 &&
+		    (text[length] == '\0' || text[length] == '\n'))
+			return true;
+		if (*text == '\0')
+			break;
+	}
+	return false;
+}
+
+static void notify_ready(struct watch *watch, unsigned events)
+{
+	struct program *program = container_of(watch, struct program, notify);
+	char text[NOTICE_MAX + 1];
+	ssize_t got;
+
+	(void)events;
+	for (int i = 0; i < NOTICES_MAX; i++) {
+		got = system_notify_receive(watch->fd, text, sizeof text);
+		if (got == -1 && errno != EINTR)
+			return;
+		if (got <= 0 || program->said || program->state != STATE_RUNNING ||
+		    !has_line(text, "READY=1"))
+			continue;
+		program->said = true;
+		tell_surely(program->process, LAUNCHER_SAID, program->run, 0);
+	}
+}
+
 /* ---- ending ---- */
 
 static bool group_is_there(const struct program *program)
@@ -299,7 +351,13 @@ static bool group_is_there(const struct program *program)
 
 static void end_group(struct program *program, int64_t delay)
 {
-	kill(-program->pid, SIGTERM);
+	const struct launcher_instances *instances = program->process->plan->instances;
+
+	/* An instance that has processes of its own ends them as it sees fit. It is asked once. */
+	if (instances == NULL)
+		kill(-program->pid, SIGTERM);
+	else if (program->state == STATE_RUNNING)
+		kill(program->pid, instances->stop_signal);
 	program->kill_at = program->process->now + delay;
 	timer_set(&program->process->wheel, &program->timer, program->kill_at);
 }
@@ -509,56 +567,122 @@ static void tell_failed(struct process *p, uint32_t run, int error, const char *
 		tell_surely(p, LAUNCHER_FAILED, run, error);
 }
 
-/* A program for a connection. Returns 0, or -1 with errno and what. */
-static int start_program(struct process *p, struct program *program, uint32_t run, int connection,
-    const union address_socket *peer, uint32_t number, const char **what)
-{
-	static struct variables variables;
-	int ends[2], keep = 1;
-	struct program *before;
-	pid_t pid;
+/* What a program is started with. */
+struct beginning {
+	const struct launcher_head *head;
+	const int *fds; /* the connection, or the sockets of an instance */
+	size_t fds_count;
+	const union address_socket *peer; /* of a connection */
+	const char *names; /* of the sockets, */
+	char notify[64]; /* and where it may speak, or empty */
+	int notify_fd;
+};
 
-	*what = "pipe";
-	if (fd_pipe(ends) == -1)
-		return -1;
-	/* Programs expect descriptors that wait. This is the worker's descriptor too, which waits
-	 * in none of its calls. */
-	*what = "descriptors";
-	if (fcntl(connection, F_SETFL, 0) == -1 || fcntl(ends[1], F_SETFL, 0) == -1)
-		goto fail;
-	if (peer->any.sa_family != AF_UNIX)
-		setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &keep, sizeof keep);
-	describe(&variables, connection, peer, number);
-	pid = child_start(&p->what, connection, ends[1], variables.list, variables.count, what);
-	if (pid == -1)
-		goto fail;
-	fd_close(&ends[1]);
+/* Puts a program that runs into the table. */
+static void enter_program(
+    struct process *p, struct program *program, const struct beginning *with, pid_t pid, int errors)
+{
 	/* One whose group is gone, or the number would not be free, and that was not looked at
 	 * since. */
-	before = find_pid(p, pid);
+	struct program *before = find_pid(p, pid);
+
 	if (before != NULL)
 		program_free(before);
 	*program = (struct program){
 	    .process = p,
-	    .errors = {.fd = ends[0], .ready = errors_ready},
+	    .errors = {.fd = errors, .ready = errors_ready},
+	    .notify = {.fd = with->notify_fd, .ready = notify_ready},
 	    .timer = {.fire = program_fire},
 	    .pid = pid,
-	    .run = run,
+	    .run = with->head->run,
 	    .kill_at = CLOCK_NEVER,
 	    .lines_at = p->now,
 	    .lines = LINES_BURST,
 	    .next = *place_of(p, pid),
 	};
+	snprintf(program->notify_address, sizeof program->notify_address, "%s", with->notify);
 	*place_of(p, pid) = program;
 	set_state(program, STATE_RUNNING);
-	p->by_run[run] = program;
+	p->by_run[program->run] = program;
 	p->living++;
 	if (loop_watch(p->loop, &program->errors, LOOP_READ) == -1)
 		fd_close(&program->errors.fd); /* it is told so by EPIPE */
+	if (program->notify.fd >= 0 && loop_watch(p->loop, &program->notify, LOOP_READ) == -1)
+		system_notify_close(&program->notify.fd, program->notify_address);
+}
+
+/* A connection, which is to wait as programs expect. It is the worker's descriptor too, which waits
+ * in none of its calls. Returns 0, or -1 with errno. */
+static int describe_connection(const struct beginning *with, struct variables *variables)
+{
+	int keep = 1;
+
+	if (fcntl(with->fds[0], F_SETFL, 0) == -1)
+		return -1;
+	if (with->peer->any.sa_family != AF_UNIX)
+		setsockopt(with->fds[0], SOL_SOCKET, SO_KEEPALIVE, &keep, sizeof keep);
+	describe(variables, with->fds[0], with->peer, with->head->number);
+	return 0;
+}
+
+/* Listening sockets, by the protocol of sd_listen_fds(3); child.c adds LISTEN_PID. Their flags are
+ * left as they are: other instances have the same. Returns 0, or -1 with errno. */
+static int describe_sockets(
+    const struct process *p, struct beginning *with, struct variables *variables)
+{
+	static char names[LAUNCHER_NAMES_MAX + sizeof "LISTEN_FDNAMES="];
+
+	variables->count = 0;
+	add_number(variables, "LISTEN_FDS", (unsigned long)with->fds_count);
+	snprintf(names, sizeof names, "LISTEN_FDNAMES=%s", with->names);
+	variables->list[variables->count++] = names;
+	if (!p->plan->instances->notify)
+		return 0;
+	with->notify_fd = system_notify_open(with->notify, sizeof with->notify);
+	if (with->notify_fd == -1)
+		return -1;
+	add(variables, "NOTIFY_SOCKET", with->notify);
+	return 0;
+}
+
+/* Starts it. Returns 0, or -1 with errno and what. */
+static int start_program(
+    struct process *p, struct program *program, struct beginning *with, const char **what)
+{
+	static struct variables variables;
+	bool instance = p->plan->instances != NULL;
+	struct child_descriptors descriptors = {.input = with->fds[0], .output = with->fds[0]};
+	int ends[2], error;
+	pid_t pid = -1;
+
+	with->notify_fd = -1;
+	*what = "pipe";
+	if (fd_pipe(ends) == -1)
+		return -1;
+	*what = "descriptors";
+	if ((instance ? describe_sockets(p, with, &variables)
+		      : describe_connection(with, &variables)) == -1 ||
+	    fcntl(ends[1], F_SETFL, 0) == -1)
+		goto fail;
+	descriptors.errors = ends[1];
+	if (instance) {
+		descriptors.input = p->nothing;
+		descriptors.output = ends[1];
+		descriptors.sockets = with->fds;
+		descriptors.sockets_count = with->fds_count;
+	}
+	pid = child_start(&p->what, &descriptors, variables.list, variables.count, what);
+	if (pid == -1)
+		goto fail;
+	fd_close(&ends[1]);
+	enter_program(p, program, with, pid, ends[0]);
 	return 0;
 fail:
+	error = errno;
 	fd_close(&ends[0]);
 	fd_close(&ends[1]);
+	system_notify_close(&with->notify_fd, with->notify);
+	errno = error;
 	return -1;
 }
 
@@ -571,18 +695,18 @@ static bool client_is_gone(int connection)
 	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-static void heed_start(struct process *p, const struct launcher_head *head, int connection,
-    const union address_socket *peer)
+static void heed_start(struct process *p, struct beginning *with)
 {
+	const struct launcher_head *head = with->head;
 	struct program *program = NULL;
 	const char *what = "";
 	int error = 0;
 
 	if (head->run >= p->plan->capacity || p->by_run[head->run] != NULL)
 		return;
-	if (connection == -1)
-		error = EMFILE; /* it was lost on the way */
-	else if (client_is_gone(connection))
+	if (with->fds_count == 0 || (p->plan->instances != NULL && with->fds_count != head->number))
+		error = EMFILE; /* they were lost on the way */
+	else if (p->plan->instances == NULL && client_is_gone(with->fds[0]))
 		error = ECONNRESET;
 	if (error == 0 && !p->found) {
 		p->found = child_find(&p->what, p->plan->options) == 0;
@@ -590,8 +714,7 @@ static void heed_start(struct process *p, const struct launcher_head *head, int 
 	}
 	if (error == 0 && (program = program_take(p)) == NULL)
 		error = EAGAIN;
-	if (error == 0 &&
-	    start_program(p, program, head->run, connection, peer, head->number, &what) == 0) {
+	if (error == 0 && start_program(p, program, with, &what) == 0) {
 		tell_surely(p, LAUNCHER_STARTED, head->run, program->pid);
 		return;
 	}
@@ -611,8 +734,8 @@ static void heed_end(struct process *p, const struct launcher_head *head)
 	program = p->by_run[head->run];
 	if (program == NULL)
 		return;
-	set_state(program, STATE_ENDING);
 	end_group(program, head->value < 0 ? 0 : head->value);
+	set_state(program, STATE_ENDING);
 }
 
 /* The worker is done, or gone: nothing that it had goes on. */
@@ -624,37 +747,48 @@ static void leave(struct process *p)
 		struct program *program = &p->programs[i];
 
 		if (program->state == STATE_RUNNING) {
+			end_group(program,
+			    p->plan->instances != NULL ? p->plan->instances->leave_delay
+						       : p->plan->end_delay);
 			set_state(program, STATE_ENDING);
-			end_group(program, p->plan->end_delay);
+		} else if (program->state == STATE_ENDING && p->plan->instances != NULL) {
+			program->kill_at = clock_earlier(
+			    program->kill_at, p->now + p->plan->instances->leave_delay);
+			timer_set(&p->wheel, &program->timer, program->kill_at);
 		} else if (program->state == STATE_LEFT) {
 			program->kill_at = clock_earlier(program->kill_at, p->now + LEAVING_MS);
 		}
 	}
 }
 
-/* The one descriptor of a message, or -1. */
-static int take_descriptor(struct msghdr *packet)
+/* The descriptors of a message. Returns how many. */
+static size_t take_descriptors(struct msghdr *packet, int *fds)
 {
 	struct cmsghdr *at = CMSG_FIRSTHDR(packet);
-	int fd = -1;
+	size_t count = 0;
 
-	if (at != NULL && at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_RIGHTS &&
-	    at->cmsg_len >= CMSG_LEN(sizeof fd)) {
-		memcpy(&fd, CMSG_DATA(at), sizeof fd);
-		fd_set_cloexec(fd, true);
-	}
-	return fd;
+	if (at == NULL || at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
+		return 0;
+	while (count < CHILD_SOCKETS && at->cmsg_len >= CMSG_LEN((count + 1) * sizeof *fds))
+		count++;
+	memcpy(fds, CMSG_DATA(at), count * sizeof *fds);
+	for (size_t i = 0; i < count; i++)
+		fd_set_cloexec(fds[i], true);
+	return count;
 }
 
 /* Takes one message. Returns whether there may be more. */
 static bool hear(struct process *p)
 {
 	struct launcher_head head = {.type = 0};
-	union address_socket peer = {.any.sa_family = AF_UNSPEC};
-	struct iovec parts[] = {{&head, sizeof head}, {&peer, sizeof peer}};
+	union {
+		union address_socket peer;
+		char names[LAUNCHER_NAMES_MAX + 1];
+	} more = {.peer = {.any = {.sa_family = AF_UNSPEC}}};
+	struct iovec parts[] = {{&head, sizeof head}, {&more, sizeof more - 1}};
 	union {
 		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(CHILD_SOCKETS * sizeof(int))];
 	} rights;
 	struct msghdr packet = {
 	    .msg_iov = parts,
@@ -663,7 +797,9 @@ static bool hear(struct process *p)
 	    .msg_controllen = sizeof rights.bytes,
 	};
 	ssize_t got = recvmsg(CHANNEL, &packet, MSG_DONTWAIT);
-	int fd;
+	int fds[CHILD_SOCKETS];
+	struct beginning with = {
+	    .head = &head, .fds = fds, .peer = &more.peer, .names = more.names};
 
 	if (got == -1)
 		return errno == EINTR;
@@ -671,12 +807,16 @@ static bool hear(struct process *p)
 		leave(p);
 		return false;
 	}
-	fd = take_descriptor(&packet);
-	if (head.type == LAUNCHER_START && got == (ssize_t)(sizeof head + sizeof peer))
-		heed_start(p, &head, fd, &peer);
+	with.fds_count = take_descriptors(&packet, fds);
+	if (p->plan->instances != NULL)
+		more.names[(size_t)got - sizeof head] = '\0';
+	if (head.type == LAUNCHER_START &&
+	    (p->plan->instances != NULL || got == (ssize_t)(sizeof head + sizeof more.peer)))
+		heed_start(p, &with);
 	else if (head.type == LAUNCHER_END)
 		heed_end(p, &head);
-	fd_close(&fd);
+	for (size_t i = 0; i < with.fds_count; i++)
+		fd_close(&fds[i]);
 	return true;
 }
 
@@ -731,13 +871,16 @@ static int open_all(struct process *p, const struct launcher_plan *plan)
 	p->capacity = plan->capacity * 2;
 	p->programs = reserve(p->capacity * sizeof *p->programs);
 	p->by_run = reserve(plan->capacity * sizeof(struct program *));
-	p->untold = reserve(plan->capacity * 2 * sizeof *p->untold);
+	p->untold = reserve(plan->capacity * UNTOLD_PER_RUN * sizeof *p->untold);
 	p->loop = loop_open(p->capacity + 8);
 	p->channel = (struct watch){.fd = CHANNEL, .ready = channel_ready};
 	wheel_init(&p->wheel, p->now);
 	if (p->programs == NULL || p->by_run == NULL || p->untold == NULL || p->loop == NULL)
 		return -1;
 	if (child_prepare(&p->what, plan->options) == -1)
+		return -1;
+	p->nothing = plan->instances != NULL ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	if (plan->instances != NULL && p->nothing == -1)
 		return -1;
 	p->signals = (struct watch){.fd = signals_open(heard), .ready = signals_ready};
 	if (p->signals.fd == -1 || loop_watch(p->loop, &p->signals, LOOP_READ) == -1)

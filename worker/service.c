@@ -7,6 +7,7 @@ const struct service_kind *const service_kinds[] = {
     &http_service.kind,
     &echo_service.kind,
     &exec_service.kind,
+    &app_service.kind,
     NULL,
 };
 

@@ -12,6 +12,8 @@
 #include "connection.h"
 #include "handover.h"
 
+struct acceptor;
+
 struct service {
 	struct service_kind kind; /* first, so that a kind is its service */
 
@@ -28,6 +30,10 @@ struct service {
 	/* How many connections each of its listeners may have open, over all workers; those that
 	 * are above it wait in the accept queue. Negative, or NULL: any number. */
 	int64_t (*most)(const void *options);
+
+	/* Of a kind that accepts_itself, in the worker that keeps: another listener of it. The rest
+	 * is instances.h's. The calls below may be NULL then. */
+	void (*keep)(struct acceptor *acceptor);
 
 	/* A connection was accepted, and may have sent bytes already. */
 	void (*open)(struct connection *c);
@@ -46,7 +52,7 @@ struct service {
 	void (*close)(struct connection *c);
 };
 
-extern const struct service echo_service, exec_service, http_service;
+extern const struct service app_service, echo_service, exec_service, http_service;
 
 /* The service of a kind; every kind is one. */
 static inline const struct service *service_of(const struct service_kind *kind)

@@ -15,6 +15,7 @@
 #include "bell.h"
 #include "channel.h"
 #include "clock.h"
+#include "instances.h"
 #include "launcher.h"
 #include "listening.h"
 #include "logs.h"
@@ -240,6 +241,7 @@ static int64_t step(struct worker *worker)
 			begin_cut(worker);
 		next = clock_earlier(next, worker->grace_ends);
 	}
+	next = clock_earlier(next, instances_step(worker));
 	if (worker->enough_due)
 		worker_ask_for_successor(worker);
 	look_at_memory(worker);

@@ -44,6 +44,7 @@ enum acceptor_state {
 	ACCEPTOR_FULL, /* no room; back when there is */
 	ACCEPTOR_LIMITED, /* the listener has as many as its service admits; back when one ends, or
 			     in at most 100 ms */
+	ACCEPTOR_KEPT, /* never polled: programs accept on it (instances.h), or another worker's */
 	ACCEPTOR_RELEASED, /* our copy is closed */
 };
 
@@ -70,6 +71,7 @@ struct acceptor {
 };
 
 struct access_log;
+struct instances;
 struct launcher;
 
 /* What the log was not told yet of connections that were turned away (proxied.h). */
@@ -122,6 +124,7 @@ struct worker {
 	bool logs_answer_due; /* which could not be answered yet */
 	bool logs_kept; /* a log could not be taken since the last answer */
 	struct launcher *launchers; /* list of all */
+	struct instances *instances; /* list of all sets of programs that accept */
 	bool crowd_is_clear; /* see crowd.h */
 	uint64_t boundary; /* of multipart answers, with a number each; 0: not needed yet */
 	uint32_t boundaries;
@@ -160,6 +163,12 @@ void acceptors_serve(struct worker *worker);
  * is logged, and the master told that it is not held.
  */
 void acceptors_add(struct worker *worker, const struct handover_listener *listener);
+
+/* For one that is KEPT by this worker: its programs have left it. */
+void acceptor_let_go(struct acceptor *acceptor);
+
+/* Whether another worker that does not leave has somebody who accepts on it. */
+bool acceptor_is_served_elsewhere(const struct acceptor *acceptor);
 
 /* A connection of it has ended: its acceptor may be over with it. */
 void acceptor_connection_ended(struct acceptor *acceptor);

@@ -182,8 +182,69 @@ static void test_unix(void)
 	close(fd);
 }
 
+/* Programs of others accept on it: no gate that their connections would inherit, they are told
+ * before it is shut down, and what they leave in the queue is counted. */
+static void test_foreign(bool dual, bool by_v6)
+{
+	struct gate_census census = {.taken = false};
+	struct listening l;
+	char byte;
+	int client, served, late;
+
+	if (!listening_open(&l, dual, by_v6, true))
+		return;
+	l.closing.foreign = true;
+	closing_begin(&l.closing, 1000, 5000);
+	closing_gate(&l.closing, 1000);
+	CHECK(l.closing.way == GATE_NONE || l.closing.way == GATE_FILTER, "its gate is %s",
+	    gate_way_name(l.closing.way));
+	CHECK(!(closing_word(&l.word) & (WORD_GATED | WORD_LEAVE)), "it was told too much");
+	if (l.closing.way == GATE_NONE) {
+		/* As a program does it, without a word on what it inherits. */
+		client = connect_within(&l, 5000);
+		served = accept(l.fd, NULL, NULL);
+		send(client, "q", 1, MSG_NOSIGNAL);
+		CHECK(poll(&(struct pollfd){.fd = served, .events = POLLIN}, 1, 5000) == 1 &&
+			recv(served, &byte, 1, 0) == 1,
+		    "its connections do not receive");
+		close(served);
+		close(client);
+	}
+	for (int64_t now = 1000; l.closing.state < CLOSING_YIELDING && now < 4000; now += 400)
+		closing_step(&l.closing, &census, now);
+	CHECK(l.closing.state == CLOSING_YIELDING, "its state is %d", (int)l.closing.state);
+	CHECK((closing_word(&l.word) & (WORD_LEAVE | WORD_RELEASED)) == WORD_LEAVE,
+	    "the programs are not told before the release");
+	CHECK(closing_cancel(&l.closing, BACKLOG) == -1 && errno == EALREADY,
+	    "programs that were told to end cannot be taken back");
+	late = l.closing.way == GATE_NONE ? connect_within(&l, 5000) : -1;
+	closing_step(&l.closing, &census, 5000);
+	CHECK(l.closing.state == CLOSING_YIELDING, "it is taken from who still has it");
+	l.closing.left = true;
+	closing_step(&l.closing, &census, 5500);
+	CHECK(l.closing.state == CLOSING_RELEASED, "it is held when nobody has it");
+	CHECK(l.closing.lost == (late >= 0), "lost are %d", l.closing.lost);
+	CHECK(closing_word(&l.word) & WORD_RELEASED, "nobody is told");
+	if (late >= 0)
+		close(late);
+	close(l.fd);
+
+	/* One that is never left is taken all the same. */
+	if (!listening_open(&l, dual, by_v6, true))
+		return;
+	l.closing.foreign = true;
+	closing_begin(&l.closing, 1000, 5000);
+	for (int64_t now = 1000; now < 12000; now += 100)
+		closing_step(&l.closing, &census, now);
+	CHECK(l.closing.state == CLOSING_RELEASED, "it is held for ever");
+	close(l.fd);
+}
+
 static void test_all(void)
 {
+	test_foreign(false, false);
+	test_foreign(true, false);
+	test_foreign(true, true);
 	test_cancel(false, false);
 	test_cancel(true, false);
 	test_cancel(true, true);
