@@ -874,11 +874,11 @@ resident_of() {
 
 @test "there is room for as many generations as are allowed, also of many workers" {
 	start_conf "workers 12; retire-grace 10m; max-connections 100; service e echo; listen 127.0.0.1:0 -> e;"
-	mkfifo more
+	mkfifo feed
 	python3 - "${address##*:}" >"$work/held" 3>&- <<-'END' &
 		import socket, sys
 		held = []
-		for line in open("more"):
+		for line in open("feed"):
 		    for _ in range(int(line)):
 		        s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 		        s.sendall(b"hello\n")
@@ -887,7 +887,7 @@ resident_of() {
 		    print(len(held), flush=True)
 	END
 	background+=($!)
-	exec 5>more
+	exec 5>feed
 	for ((i = 1; i <= 7; i++)); do
 		echo 48 >&5
 		wait_until grep -qx $((48 * i)) held
