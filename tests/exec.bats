@@ -1013,3 +1013,44 @@ descriptors_of() {
 	nothing_lost
 	[ "$(counted answered)" -eq 200 ]
 }
+
+# ---- beside other services
+
+@test "the start of a launcher costs no client of another service anything" {
+	configuration="workers 1; service s http { root site; } service x exec { command echo bye; }
+		listen 127.0.0.1:0 -> s; listen 127.0.0.1:0 -> x;"
+	is_posix || is_sanitized || as="strace -f -qq -o /dev/null -e trace=close_range -e inject=close_range:delay_enter=300000"
+	for ((i = 1; i <= 3; i++)); do
+		start_conf "$configuration"
+		programs=${addresses[1]}
+		load_begin -m close -c 60 -t /1k.txt -e 1000 -d 1500
+		[ "$(socat -u "TCP:$programs" -)" = bye ]
+		load_end
+		nothing_lost
+		wait_until none_is_open
+		# It may be a tracer's child, and not ours.
+		kill -TERM "$server"
+		wait_until test ! -e "/proc/$server"
+	done
+}
+
+none_is_open() {
+	[ "$("$lastcall" status --json | grep -o '"connections": *[0-9]*' | grep -cv '[^0-9]0$')" -eq 0 ]
+}
+
+@test "a connection that a stray process keeps does not stay in the loop of its worker" {
+	configuration="workers 1; log-level info; service s http { root site; } service x exec { command sh -c \"setsid -f sh -c 'echo \$\$ >$work/run/stray; exec sleep 1000'; echo bye\"; }
+		listen 127.0.0.1:0 -> s; listen 127.0.0.1:0 -> x;"
+	start_conf "$configuration"
+	[ "$(socat -u "TCP:${addresses[1]}" -)" = bye ]
+	wait_until test -s "$work/run/stray"
+	stray=$(cat "$work/run/stray")
+	wait_until none_is_open
+	worker=$(workers)
+	before=$(sed 's/.*) //' "/proc/$worker/stat" | awk '{ print $12 + $13 }')
+	sleep 1
+	[ "$(($(sed 's/.*) //' "/proc/$worker/stat" | awk '{ print $12 + $13 }') - before))" -lt 20 ]
+	curl -sf -m 10 "http://$address/" >/dev/null
+	kill -KILL "$stray"
+	wait_until none_is_open
+}

@@ -459,11 +459,14 @@ rotate_under_load() {
 }
 
 all_descriptors() {
-	echo "$(descriptors "$server") $(for pid in $(workers); do descriptors "$pid"; done | sort)"
+	for pid in "$server" $(workers); do
+		descriptors "$pid"
+	done | awk '{ sum += $1 } END { print sum }'
 }
 
+# Before, the connection of a command may have been open still.
 all_are_as_before() {
-	[ "$(all_descriptors)" = "$before" ]
+	[ "$(all_descriptors)" -le "$before" ]
 }
 
 @test "logrotate with the example of conf/ rotates and compresses under load, and every line is there" {

@@ -76,7 +76,7 @@ static void ready(struct watch *watch, unsigned events)
 
 	if (c->state == CONNECTION_LINGER)
 		linger_ready(c);
-	else
+	else if (c->state != CONNECTION_FREE)
 		c->service->ready(c, events);
 }
 
@@ -285,11 +285,17 @@ void connection_close(struct connection *c, enum outcome outcome)
 {
 	struct worker *worker = c->worker;
 
+	if (c->state == CONNECTION_FREE)
+		return;
 	if (c->service->close != NULL && c->state != CONNECTION_LINGER)
 		c->service->close(c);
 	forget_ahead(c);
 	timer_clear(&worker->wheel, &c->timer);
-	loop_forget(worker->loop, &c->watch);
+	/* Closing our copy alone would not take it out of the loop. */
+	if (c->shared)
+		loop_watch(worker->loop, &c->watch, 0);
+	else
+		loop_forget(worker->loop, &c->watch);
 	buffer_give(&worker->buffers, &c->in);
 	buffer_give(&worker->buffers, &c->out);
 	if (c->shared)

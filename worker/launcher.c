@@ -22,6 +22,7 @@
 #define SEND_BUFFER (1024 * 1024)
 #define MESSAGES_MAX 256 /* in one go */
 #define READY_MS 10000 /* by then it is who it is to be */
+#define SERVING_READY_MS 2000 /* the same, while others are not served */
 #define REAP_MS 5 /* between two looks for the death of one that has closed */
 
 union rights {
@@ -66,15 +67,16 @@ static void launcher_free(struct launcher *launcher)
 	free(launcher);
 }
 
-/* Waits for READY. Returns whether it came. */
-static bool is_ready(const struct launcher *launcher)
+/* Waits for READY, at most so long. Returns whether it came. */
+static bool is_ready(const struct launcher *launcher, int64_t ms)
 {
 	struct pollfd waiting = {.fd = launcher->watch.fd, .events = POLLIN};
 	struct launcher_head head = {.type = 0};
+	int64_t end = clock_ms() + ms, left = ms;
 	ssize_t got = -1;
 
-	while (poll(&waiting, 1, READY_MS) == -1 && errno == EINTR)
-		continue;
+	while (left > 0 && poll(&waiting, 1, (int)left) == -1 && errno == EINTR)
+		left = end - clock_ms();
 	got = recv(launcher->watch.fd, &head, sizeof head, MSG_DONTWAIT);
 	return got == (ssize_t)sizeof head && head.type == LAUNCHER_READY;
 }
@@ -99,13 +101,16 @@ struct launcher *launcher_open(const struct launcher_plan *plan)
 		launcher_process(ends[1], plan);
 	error = errno;
 	fd_close(&ends[1]);
-	if (launcher->pid > 0 && (plan->account == NULL || is_ready(launcher)))
+	/* Until it says so it has copies of our connections: one that we closed meanwhile would not
+	 * end, and would stay in the loop. */
+	if (launcher->pid > 0 &&
+	    is_ready(launcher, plan->account != NULL ? READY_MS : SERVING_READY_MS))
 		return launcher;
 	if (launcher->pid > 0) {
 		kill(launcher->pid, SIGKILL);
 		while (waitpid(launcher->pid, NULL, 0) == -1 && errno == EINTR)
 			continue;
-		error = EPERM;
+		error = plan->account != NULL ? EPERM : EAGAIN;
 	}
 	launcher_free(launcher);
 	errno = error;

@@ -185,7 +185,7 @@ static void program_give(struct program *program)
 static void close_notify(struct program *program)
 {
 	if (program->notify.fd >= 0)
-		loop_forget(program->process->loop, &program->notify);
+		loop_watch(program->process->loop, &program->notify, 0);
 	system_notify_close(&program->notify.fd, program->notify_address);
 }
 
@@ -198,7 +198,7 @@ static void program_free(struct program *program)
 	*link = program->next;
 	timer_clear(&program->process->wheel, &program->timer);
 	if (program->errors.fd >= 0)
-		loop_forget(program->process->loop, &program->errors);
+		loop_watch(program->process->loop, &program->errors, 0);
 	fd_close(&program->errors.fd);
 	close_notify(program);
 	set_state(program, STATE_VACANT);
@@ -277,7 +277,7 @@ static void close_errors(struct program *program)
 	tell_line(program);
 	tell_dropped(program);
 	if (program->errors.fd >= 0)
-		loop_forget(program->process->loop, &program->errors);
+		loop_watch(program->process->loop, &program->errors, 0);
 	fd_close(&program->errors.fd);
 }
 

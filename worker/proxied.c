@@ -87,6 +87,7 @@ static void hand_on(struct connection *c)
 		*c->peer = client;
 	memset(c->private, 0, sizeof c->private);
 	timer_clear(&c->worker->wheel, &c->timer);
+	connection_want(c, 0);
 	c->service = service_of(c->acceptor->from.service->kind);
 	c->service->open(c);
 }
