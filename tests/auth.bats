@@ -182,3 +182,50 @@ refused() {
 	run -2 "$lastcall" check -c lastcall.conf
 	[[ "$output" == *'auth-file "'*'users": there is no such file'* ]]
 }
+
+@test "who is accepted by a worker that has stood back from accepting is answered at once, not with its next heartbeat" {
+	# shellcheck disable=SC2016
+	echo 'u:$6$rounds=700000$saltsalt$rbUOCdpjfrsdFHFkceVamlHx/Gu/HsHuwLA.pyUFVTJxeKGKzhHaw21QYK9CtwwItKdIz9k4NROaf3/d8XLDM1' >users
+	start_conf "workers 2; service web http { root site; auth-file $work/users; keepalive 20s; } listen 127.0.0.1:0 -> web;"
+	# One worker checks a password, which takes long; the other one has more connections, stands back, and loses some of
+	# them before it comes again.
+	# shellcheck disable=SC2046
+	python3 - "${address##*:}" $(workers) >latencies <<-'END'
+		import base64, os, signal, socket, sys, time
+		port, first, second = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+		request = b"GET /1k.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+		def connect():
+		    return socket.create_connection(("127.0.0.1", port), 20)
+		for i in range(3):
+		    os.kill(second, signal.SIGSTOP)
+		    time.sleep(0.05)
+		    held = []
+		    for _ in range(6):
+		        s = connect()
+		        s.sendall(request)
+		        s.recv(4096)
+		        held.append(s)
+		    os.kill(second, signal.SIGCONT)
+		    time.sleep(1.3)
+		    a = connect()
+		    a.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + base64.b64encode(b"u:wrong%d" % i) + b"\r\n\r\n")
+		    time.sleep(0.03)
+		    s = connect()
+		    begun = time.time()
+		    s.sendall(request)
+		    time.sleep(0.0015)
+		    for h in held[:3]:
+		        h.close()
+		    s.recv(4096)
+		    print(int((time.time() - begun) * 1000), flush=True)
+		    s.close()
+		    a.recv(4096)
+		    a.close()
+		    for h in held:
+		        h.close()
+		    time.sleep(1)
+	END
+	cat latencies
+	# Nobody waits for a heartbeat, which comes once a second; a busy machine may be slow once.
+	[ "$(sort -n latencies | head -n 1)" -lt 700 ]
+}

@@ -1054,3 +1054,29 @@ none_is_open() {
 	kill -KILL "$stray"
 	wait_until none_is_open
 }
+
+@test "a client of a Unix socket that sends and closes is a client like any other" {
+	start_conf "workers 1; service x exec { command sh -c \"cat >>$work/run/got\"; } listen unix:$work/run/x.sock -> x;"
+	for ((i = 1; i <= 20; i++)); do
+		printf 'line %s\n' "$i" | socat -u - "UNIX-CONNECT:$work/run/x.sock"
+	done
+	wait_until has_lines "$work/run/got" 20
+}
+
+has_lines() {
+	[ "$(wc -l <"$1")" -eq "$2" ]
+}
+
+@test "a program whose timeout is over is ended by QUIT all the same" {
+	start_conf "workers 1; service x exec { command sh -c \"trap '' TERM; echo \$\$; while :; do sleep 1; done\"; timeout 200ms; end-delay 40s; } listen 127.0.0.1:0 -> x;"
+	socat -u "TCP:$address" - >told 3>&- &
+	background+=($!)
+	wait_until test -s told
+	program=$(cat told)
+	sleep 0.5 # its timeout, and TERM, which it ignores
+	[ -e "/proc/$program" ]
+	stop_server QUIT
+	[ "$ended" -eq 3 ]
+	wait_until test ! -e "/proc/$program"
+	run ! grep -q 'worker .* was killed by signal 9' "$log"
+}

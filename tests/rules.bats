@@ -435,3 +435,24 @@ lines_are() {
 	python3 -c 'import json; [json.loads(line) for line in open("access")]'
 	[ "$(wc -L <access)" -lt 4096 ]
 }
+
+@test "a redirect leads to no other host by the slashes of a path" {
+	start_conf "service site http { root site; redirect \"/old*\" \"/*\"; redirect /more/* /new/*; } listen 127.0.0.1:0 -> site;"
+	for path in /old/evil.example/x /old//evil.example /old%2f%2fevil.example/; do
+		location=$(curl -s --path-as-is -o /dev/null -m 10 -w '%header{location}' "http://$address$path")
+		[[ "$location" != //* ]]
+	done
+	[ "$(curl -s -o /dev/null -m 10 -w '%header{location}' "http://$address/old/a/b")" = /a/b ]
+	[ "$(curl -s -o /dev/null -m 10 -w '%header{location}' "http://$address/more/a")" = /new/a ]
+}
+
+@test "a sibling of the same second that is older than its file is not sent" {
+	start_conf "service site http { root site; precompressed on; } listen 127.0.0.1:0 -> site;"
+	echo old | gzip >site/p.txt.gz
+	echo new >site/p.txt
+	touch -d '2026-11-20 10:00:00.1' site/p.txt.gz
+	touch -d '2026-11-20 10:00:00.9' site/p.txt
+	[ "$(curl -s -m 10 --compressed "http://$address/p.txt")" = new ]
+	touch -d '2026-11-20 10:00:00' site/p.txt.gz
+	[ "$(curl -s -m 10 --compressed "http://$address/p.txt")" = old ]
+}

@@ -87,7 +87,7 @@ enum transfer connection_read(struct connection *c, bool *drained);
 /*
  * For one that was read: its service's ready() is called, with no events, when everybody who could
  * be read in this turn of the loop was. So what is looked at for the first of them holds for all:
- * see worker->reads.
+ * see worker->reads. A worker does not sleep while anybody waits for that.
  */
 void connection_answer_later(struct connection *c);
 

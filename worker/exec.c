@@ -731,8 +731,7 @@ static void exec_close(struct connection *c)
 
 	if (exec->run != NULL) {
 		exec->run->owner = NULL;
-		if (exec->step != STEP_ENDING)
-			launcher_end(state->launcher, exec->run, CUT_MS);
+		launcher_end(state->launcher, exec->run, CUT_MS);
 	}
 	exec->run = NULL;
 	if (exec->place != 0 && state->held != NULL)

@@ -301,6 +301,8 @@ static void heed(
 	if (run == NULL)
 		return;
 	owner = run->owner;
+	if (head->type == LAUNCHER_STARTED)
+		run->pid = head->value;
 	if (head->type == LAUNCHER_STARTED && owner != NULL)
 		launcher->events->started(owner, head->value);
 	if (head->type == LAUNCHER_SAID && owner != NULL && launcher->events->said_ready != NULL)
@@ -334,6 +336,10 @@ static void became_gone(struct launcher *launcher)
 
 		if (run->next != run)
 			continue;
+		/* The program is killed by the kernel; this is for what it has beside it, as far as
+		 * it is of our user. */
+		if (run->pid > 1)
+			kill(-run->pid, SIGKILL);
 		run_free(launcher, run);
 		launcher->events->ended(worker, owner, -1);
 	}

@@ -60,6 +60,7 @@ struct launcher_plan {
 struct launcher_run {
 	struct launcher_run *next; /* free list */
 	void *owner; /* who is told; NULL: nobody any more */
+	pid_t pid; /* 0: not started yet */
 	bool end_due; /* END could not be sent yet, */
 	int32_t end_ms; /* with that delay */
 };

@@ -415,9 +415,9 @@ static void program_ended(struct program *program)
 		return;
 	}
 	/* One that was to be killed is no less so for what it leaves behind. */
-	if (program->state != STATE_ENDING || program->kill_at == CLOCK_NEVER)
-		program->kill_at = program->process->now +
-		    (program->process->leaving ? LEAVING_MS : program->process->plan->end_delay);
+	program->kill_at = clock_earlier(program->kill_at,
+	    program->process->now +
+		(program->process->leaving ? LEAVING_MS : program->process->plan->end_delay));
 	set_state(program, STATE_LEFT);
 	timer_set(&program->process->wheel, &program->timer, program->process->now + LOOK_MS);
 }
@@ -533,8 +533,8 @@ static void describe_unix(struct variables *to, int connection, const union addr
 		add_number(to, "UNIXREMOTEPID", (unsigned long)pid);
 }
 
-/* What UCSPI programs are told of their connection. Both addresses are the kernel's words, or what
- * a balancer that is trusted said. */
+/* What UCSPI programs are told of their connection. The local address is the kernel's word, the
+ * client's too, or what a balancer that is trusted said. */
 static void describe(
     struct variables *to, int connection, const union address_socket *peer, uint32_t number)
 {
@@ -551,8 +551,11 @@ static void describe(
 		return;
 	}
 	add(to, "PROTO", "TCP");
-	add(to, "TCPLOCALIP", address_host(&local, host, sizeof host));
-	add_number(to, "TCPLOCALPORT", address_port(&local));
+	/* Behind a balancer on a Unix socket it is not known. */
+	if (local.any.sa_family != AF_UNIX) {
+		add(to, "TCPLOCALIP", address_host(&local, host, sizeof host));
+		add_number(to, "TCPLOCALPORT", address_port(&local));
+	}
 	add(to, "TCPREMOTEIP", address_host(peer, host, sizeof host));
 	add_number(to, "TCPREMOTEPORT", address_port(peer));
 	if (number > 0)
@@ -691,8 +694,10 @@ fail:
 static bool client_is_gone(int connection)
 {
 	struct pollfd look = {.fd = connection};
+	char byte;
 
-	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0 &&
+	    recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 static void heed_start(struct process *p, struct beginning *with)

@@ -15,6 +15,15 @@
 
 #define LISTINGS_MAX 32 /* that a service sends from files of their own, in each worker */
 
+/* Whether a sibling was changed before its file. One with whole seconds may come from a tool that
+ * keeps no more: it is as old as its file in the same second. */
+static bool is_older(const struct timespec *sibling, const struct timespec *file)
+{
+	if (sibling->tv_sec != file->tv_sec)
+		return sibling->tv_sec < file->tv_sec;
+	return sibling->tv_nsec != 0 && sibling->tv_nsec < file->tv_nsec;
+}
+
 /*
  * Takes the sibling that the client likes best in the file's place: it must be there, and no older
  * than the file, or it would be of a state that the file is not in any more.
@@ -36,7 +45,7 @@ static int prefer_sibling(struct connection *c, struct place *place, struct file
 		place->wanted.coding = order[i];
 		if (file_find(place->root, &place->wanted, c->worker->now, &sibling) != 0)
 			continue;
-		if (sibling.identity.modified.tv_sec >= file->identity.modified.tv_sec) {
+		if (!is_older(&sibling.identity.modified, &file->identity.modified)) {
 			fd_close(&file->fd);
 			*file = sibling;
 			if (sibling.fields == &sibling.made)

@@ -142,6 +142,9 @@ int rule_redirect(char **const *rows, const char *path, bool folder, const char 
 		if (used >= size)
 			return 414;
 		memcpy(out, to, used);
+		/* Two slashes at the beginning would be another host. */
+		if (used > 0 && out[used - 1] == '/' && *rest == '/')
+			rest++;
 		rest_length = ends_in_star(to) ? strlen(rest) : 0;
 		if (rest_length > 0) {
 			size_t escaped = path_escape(out + used, size - used, rest, rest_length);

@@ -267,7 +267,10 @@ static void run(struct worker *worker)
 		next = clock_earlier(step(worker), wheel_next(&worker->wheel));
 		if (is_done(worker, &next))
 			return;
-		next = clock_earlier(next, worker->now + BEAT_MS);
+		/* Somebody was read since connections_answer, by who accepts outside of the loop.
+		 */
+		next = worker->ahead != NULL ? worker->now
+					     : clock_earlier(next, worker->now + BEAT_MS);
 		if (loop_wait(worker->loop, next > worker->now ? next - worker->now : 0,
 			&worker->now) == -1)
 			log_write(worker->log, LOG_ERROR, "worker %u: waiting for events: %s",
