@@ -48,9 +48,9 @@ int loop_watch(struct loop *loop, struct watch *watch, unsigned events);
 
 /*
  * Takes a watch out whose descriptor only this process has and closes right after this call (that
- * saves a system call). Nobody else may have a copy: neither a process that was sent it, nor a child
- * that was forked and has not closed it yet; else use loop_watch with 0. Events of it that are on
- * their way are dropped.
+ * saves a system call). Nobody else may have a copy: neither a process that was sent it, nor a
+ * child that was forked and has not closed it yet; else use loop_watch with 0. Events of it that
+ * are on their way are dropped.
  */
 void loop_forget(struct loop *loop, struct watch *watch);
 
