@@ -696,8 +696,13 @@ static bool client_is_gone(int connection)
 	struct pollfd look = {.fd = connection};
 	char byte;
 
-	return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0 &&
-	    recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+	if (poll(&look, 1, 0) != 1)
+		return false;
+	/* A Unix client that has sent all and closed looks like this too, but what it has sent is
+	 * there. */
+	return (look.revents & POLLERR) != 0 ||
+	    ((look.revents & POLLHUP) != 0 &&
+		recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0);
 }
 
 static void heed_start(struct process *p, struct beginning *with)
