@@ -1039,7 +1039,7 @@ none_is_open() {
 }
 
 @test "a connection that a stray process keeps does not stay in the loop of its worker" {
-	configuration="workers 1; log-level info; service s http { root site; } service x exec { command sh -c \"setsid -f sh -c 'echo \$\$ >$work/run/stray; exec sleep 1000'; echo bye\"; }
+	configuration="workers 1; log-level info; service s http { root site; } service x exec { command sh -c \"setsid -f sh -c 'echo \$\$ >$work/run/stray; exec sleep 1000'; while ! [ -s $work/run/stray ]; do :; done; echo bye\"; }
 		listen 127.0.0.1:0 -> s; listen 127.0.0.1:0 -> x;"
 	start_conf "$configuration"
 	[ "$(socat -u "TCP:${addresses[1]}" -)" = bye ]
