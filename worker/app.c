@@ -27,13 +27,11 @@ enum ready_by { READY_EXEC, READY_NOTIFY };
 
 struct app_options {
 	struct child_options child; /* as it was written: command may begin with a number */
-	char *user;
+	struct child_user user;
 	int64_t instances;
 	int64_t stop_signal, ready; /* indexes of the choices */
 	int64_t start_timeout, end_delay, max_age; /* ms */
 	/* What prepare(), begin() and start() make. */
-	struct account account;
-	bool changes_user;
 	struct child_options program; /* what is run */
 	struct launcher_instances how;
 	struct launcher *born; /* with the worker: of another user */
@@ -66,7 +64,7 @@ static const struct directive app_directives[] = {
     {.name = "pass", .type = DIRECTIVE_LIST, AT(child.pass)},
     {.name = "limit", .type = DIRECTIVE_LIST, AT(child.limits)},
     {.name = "directory", .type = DIRECTIVE_PATH, .min = PATH_FOLDER, AT(child.directory)},
-    {.name = "user", .type = DIRECTIVE_STRING, AT(user)},
+    {.name = "user", .type = DIRECTIVE_STRING, AT(user.name)},
     {.name = "umask",
 	.type = DIRECTIVE_MODE,
 	AT(child.umask),
@@ -104,21 +102,15 @@ static const struct directive app_directives[] = {
 
 /* ---- the service in the master ---- */
 
-/* The number that a command begins with, or 0. */
+/* The number that a command begins with, which stands before a program, or -1. */
 static long leading_number(char *const *command)
 {
 	const char *word = command != NULL ? command[0] : NULL;
 
 	if (word == NULL || *word == '\0' || command[1] == NULL ||
 	    word[strspn(word, "0123456789")] != '\0')
-		return 0;
+		return -1;
 	return strlen(word) > 6 ? INSTANCES_MAX + 1 : strtol(word, NULL, 10);
-}
-
-static bool has_number(char *const *command)
-{
-	return command != NULL && command[0] != NULL && command[1] != NULL &&
-	    command[0][0] != '\0' && command[0][strspn(command[0], "0123456789")] == '\0';
 }
 
 /* What is run: the command without the number. */
@@ -126,7 +118,7 @@ static struct child_options program_of(const struct app_options *app)
 {
 	struct child_options program = app->child;
 
-	program.command += has_number(program.command);
+	program.command += leading_number(program.command) >= 0;
 	return program;
 }
 
@@ -134,11 +126,10 @@ static const char *app_check(const void *options, const char **directive)
 {
 	const struct app_options *app = options;
 	const struct child_options program = program_of(app);
+	long number = leading_number(app->child.command);
 
 	*directive = "command";
-	if (has_number(app->child.command) &&
-	    (leading_number(app->child.command) < 1 ||
-		leading_number(app->child.command) > INSTANCES_MAX))
+	if (number == 0 || number > INSTANCES_MAX)
 		return "the number of instances, which stands before the program, is from 1 to 256";
 	return child_check(&program, directive);
 }
@@ -147,35 +138,16 @@ static const char *app_look(const void *options, const char **directive)
 {
 	const struct app_options *app = options;
 	const struct child_options program = program_of(app);
-	struct account account;
-	static char why[160];
 
-	*directive = "user";
-	if (app->user != NULL && account_find(&account, app->user, why, sizeof why) == -1)
-		return why;
-	return child_look(&program, directive);
+	return child_look(&program, &app->user, directive);
 }
 
 static int app_prepare(void *options, char *why, size_t size)
 {
 	struct app_options *app = options;
-	const char *directive, *wrong = app_look(options, &directive);
+	const struct child_options program = program_of(app);
 
-	if (wrong != NULL) {
-		snprintf(why, size, "%s", wrong);
-		return -1;
-	}
-	if (app->user == NULL)
-		return 0;
-	if (account_find(&app->account, app->user, why, size) == -1)
-		return -1;
-	app->changes_user = geteuid() == 0;
-	if (!app->changes_user && app->account.uid != geteuid()) {
-		snprintf(why, size, "user \"%s\": only root can run programs as somebody else",
-		    app->user);
-		return -1;
-	}
-	return 0;
+	return child_user_prepare(&app->user, &program, why, size);
 }
 
 /* ---- the launcher ---- */
@@ -184,7 +156,7 @@ static struct launcher *open_launcher(struct app_options *app)
 {
 	const struct launcher_plan plan = {
 	    .options = &app->program,
-	    .account = app->changes_user ? &app->account : NULL,
+	    .account = app->user.changes ? &app->user.account : NULL,
 	    .end_delay = LEFT_MS,
 	    .capacity = LAUNCHER_CAPACITY,
 	    .instances = &app->how,
@@ -206,13 +178,13 @@ static int app_begin(void *options, const struct config *config, bool keeps, cha
 	struct app_options *app = options;
 
 	(void)config;
-	if (!keeps || !app->changes_user || app->born != NULL)
+	if (!keeps || !app->user.changes || app->born != NULL)
 		return 0;
 	app->born = open_launcher(app);
 	if (app->born != NULL)
 		return 0;
-	snprintf(
-	    why, size, "cannot start a process as user \"%s\": %s", app->user, strerror(errno));
+	snprintf(why, size, "cannot start a process as user \"%s\": %s", app->user.name,
+	    strerror(errno));
 	return -1;
 }
 
@@ -222,7 +194,7 @@ static struct launcher *make_launcher(void *owner)
 	struct app_options *app = owner;
 
 	errno = EPERM;
-	return app->changes_user ? NULL : open_launcher(app);
+	return app->user.changes ? NULL : open_launcher(app);
 }
 
 /* ---- the service in the worker ---- */

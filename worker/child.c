@@ -264,11 +264,16 @@ const char *child_check(const struct child_options *options, const char **direct
 	return read_limits(options->limits, limits, why, sizeof why) == -1 ? why : NULL;
 }
 
-const char *child_look(const struct child_options *options, const char **directive)
+const char *child_look(
+    const struct child_options *options, const struct child_user *user, const char **directive)
 {
 	static char why[PATH_MAX + 256];
+	struct account account;
 	char path[PATH_MAX];
 
+	*directive = "user";
+	if (user->name != NULL && account_find(&account, user->name, why, sizeof why) == -1)
+		return why;
 	*directive = "command";
 	if (options->command == NULL || find_program(options, path, sizeof path) == 0)
 		return NULL;
@@ -282,6 +287,26 @@ const char *child_look(const struct child_options *options, const char **directi
 			: errno == EISDIR ? "it is a folder"
 					  : strerror(errno));
 	return why;
+}
+
+int child_user_prepare(
+    struct child_user *user, const struct child_options *options, char *why, size_t size)
+{
+	const char *directive, *wrong = child_look(options, user, &directive);
+
+	if (wrong != NULL) {
+		snprintf(why, size, "%s", wrong);
+		return -1;
+	}
+	if (user->name == NULL)
+		return 0;
+	if (account_find(&user->account, user->name, why, size) == -1)
+		return -1;
+	user->changes = geteuid() == 0;
+	if (user->changes || user->account.uid == geteuid())
+		return 0;
+	snprintf(why, size, "user \"%s\": only root can run programs as somebody else", user->name);
+	return -1;
 }
 
 int child_prepare(struct child_program *program, const struct child_options *options)

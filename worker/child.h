@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "account.h"
+
 #define CHILD_LIMITS 6 /* kinds of limits, child.c names them */
 #define CHILD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define CHILD_VARIABLES 16 /* that may be added at each start */
@@ -40,6 +42,14 @@ struct child_options {
 	int64_t umask; /* DIRECTIVE_AUTO: that of lastcall */
 };
 
+/* Who a program runs as, if not as its worker. */
+struct child_user {
+	char *name; /* of the configuration; NULL: as the worker */
+	struct account account; /* made by child_user_prepare */
+	bool changes; /* it takes root to become it, so its launcher is born before that is given up
+		       */
+};
+
 /* The same made ready, so that a start allocates nothing. */
 struct child_program {
 	char path[PATH_MAX]; /* of the program, found */
@@ -59,8 +69,15 @@ struct child_program {
  */
 const char *child_check(const struct child_options *options, const char **directive);
 
-/* Looks whether the program is there and can be executed by somebody. As child_check. */
-const char *child_look(const struct child_options *options, const char **directive);
+/* Looks whether the user is known, and the program there and executable by somebody. As
+ * child_check. */
+const char *child_look(
+    const struct child_options *options, const struct child_user *user, const char **directive);
+
+/* The same in the master, before there are workers; and finds out who the user is, and whether we
+ * may become it. Returns 0, or -1 with why. */
+int child_user_prepare(
+    struct child_user *user, const struct child_options *options, char *why, size_t size);
 
 /* Makes it ready, but for its path. The options outlive it. Returns 0, or -1 with errno ENOMEM. */
 int child_prepare(struct child_program *program, const struct child_options *options);

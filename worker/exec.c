@@ -67,13 +67,11 @@ struct exec_state {
 
 struct exec_options {
 	struct child_options child;
-	char *user;
+	struct child_user user;
 	int64_t timeout, start_timeout, end_delay; /* ms */
 	int64_t max_connections, max_per_client;
 	int64_t over_limit; /* enum over_limit */
 	/* What prepare(), begin() and start() make. */
-	struct account account;
-	bool changes_user;
 	struct launcher *born; /* with the worker: of another user */
 	struct exec_state *state;
 };
@@ -101,7 +99,7 @@ static const struct directive exec_directives[] = {
     {.name = "pass", .type = DIRECTIVE_LIST, AT(child.pass)},
     {.name = "limit", .type = DIRECTIVE_LIST, AT(child.limits)},
     {.name = "directory", .type = DIRECTIVE_PATH, .min = PATH_FOLDER, AT(child.directory)},
-    {.name = "user", .type = DIRECTIVE_STRING, AT(user)},
+    {.name = "user", .type = DIRECTIVE_STRING, AT(user.name)},
     {.name = "umask",
 	.type = DIRECTIVE_MODE,
 	AT(child.umask),
@@ -176,35 +174,15 @@ static const char *exec_check(const void *options, const char **directive)
 static const char *exec_look(const void *options, const char **directive)
 {
 	const struct exec_options *exec = options;
-	struct account account;
-	static char why[160];
 
-	*directive = "user";
-	if (exec->user != NULL && account_find(&account, exec->user, why, sizeof why) == -1)
-		return why;
-	return child_look(&exec->child, directive);
+	return child_look(&exec->child, &exec->user, directive);
 }
 
 static int exec_prepare(void *options, char *why, size_t size)
 {
 	struct exec_options *exec = options;
-	const char *directive, *wrong = exec_look(options, &directive);
 
-	if (wrong != NULL) {
-		snprintf(why, size, "%s", wrong);
-		return -1;
-	}
-	if (exec->user == NULL)
-		return 0;
-	if (account_find(&exec->account, exec->user, why, size) == -1)
-		return -1;
-	exec->changes_user = geteuid() == 0;
-	if (!exec->changes_user && exec->account.uid != geteuid()) {
-		snprintf(why, size, "user \"%s\": only root can run programs as somebody else",
-		    exec->user);
-		return -1;
-	}
-	return 0;
+	return child_user_prepare(&exec->user, &exec->child, why, size);
 }
 
 /* ---- the launcher ---- */
@@ -213,7 +191,7 @@ static struct launcher *open_launcher(struct exec_options *options, int64_t capa
 {
 	const struct launcher_plan plan = {
 	    .options = &options->child,
-	    .account = options->changes_user ? &options->account : NULL,
+	    .account = options->user.changes ? &options->user.account : NULL,
 	    .end_delay = options->end_delay,
 	    .capacity = capacity > 0 ? (size_t)capacity : CAPACITY_LEAST,
 	};
@@ -228,13 +206,13 @@ static int exec_begin(
 	struct exec_options *exec = options;
 
 	(void)keeps;
-	if (!exec->changes_user || exec->born != NULL)
+	if (!exec->user.changes || exec->born != NULL)
 		return 0;
 	exec->born = open_launcher(exec, config->max_connections);
 	if (exec->born != NULL)
 		return 0;
-	snprintf(
-	    why, size, "cannot start a process as user \"%s\": %s", exec->user, strerror(errno));
+	snprintf(why, size, "cannot start a process as user \"%s\": %s", exec->user.name,
+	    strerror(errno));
 	return -1;
 }
 
@@ -248,7 +226,7 @@ static struct launcher *launcher_of(struct exec_state *state)
 	if (state->launcher != NULL && !state->launcher->gone)
 		return state->launcher;
 	errno = EPIPE;
-	if (state->options->changes_user)
+	if (state->options->user.changes)
 		return NULL; /* it was made by root; this worker cannot, and is to be replaced */
 	if (state->launcher != NULL)
 		launcher_leave(state->launcher);
@@ -595,7 +573,7 @@ static void launcher_writable(struct launcher *launcher)
 
 	if (state == NULL || state->launcher != launcher)
 		return;
-	if (launcher->gone && state->options->changes_user && !launcher->leaving)
+	if (launcher->gone && state->options->user.changes && !launcher->leaving)
 		worker_ask_for_successor(state->worker);
 	if (launcher->gone) {
 		/* Another one is made, but not at once: this one may have died of its beginning. */
