@@ -5,7 +5,7 @@
  * Only pids of children that were not reaped yet are signalled, so a pid can never mean somebody
  * else.
  */
-#include "pool.h"
+#include "pool_parts.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -20,8 +20,6 @@
 #include "clock.h"
 #include "descriptor.h"
 #include "memory.h"
-#include "signals.h"
-#include "system.h"
 #include "watchdog.h"
 
 #define MORE_MAX 16 /* workers that can be added to those of the start */
@@ -34,7 +32,7 @@
 
 static void channel_ready(struct watch *watch, unsigned events);
 
-static unsigned slot_of(const struct pool *pool, const struct worker_process *worker)
+unsigned pool_slot(const struct pool *pool, const struct worker_process *worker)
 {
 	return (unsigned)(worker - pool->workers);
 }
@@ -139,7 +137,7 @@ void pool_close(struct pool *pool)
 	scoreboard_close(pool->scoreboard);
 }
 
-static void ring(struct pool *pool, unsigned slot)
+void pool_ring_one(struct pool *pool, unsigned slot)
 {
 	atomic_store(&pool->scoreboard->slots[slot].hint, HINT_ALL);
 	bell_ring(pool->ropes[slot]);
@@ -158,154 +156,12 @@ void pool_restate(struct pool *pool)
 	}
 }
 
-/* ---- listeners that come and go ---- */
-
-/* The place of a service in the configuration, or -1: it is a port's own. */
-static int place_of(const struct config *config, const struct service_config *service)
-{
-	int place = 0;
-
-	for (const struct service_config *at = config->services; at != NULL; at = at->next) {
-		if (at == service)
-			return place;
-		place++;
-	}
-	return -1;
-}
-
-/* What a worker is told of a block of the configuration. */
-static uint32_t number_of(const struct config *config, const struct listen_block *block)
-{
-	uint32_t number = 1;
-
-	if (block == NULL)
-		return 0;
-	for (const struct listen_block *at = config->blocks; at != NULL && at != block;
-	     at = at->next)
-		number++;
-	return number;
-}
-
-static uint32_t place_of_kind(const struct service_kind *kind)
-{
-	uint32_t place = 0;
-
-	while (service_kinds[place] != kind)
-		place++;
-	return place;
-}
-
-/* What a worker must know of a listener. Returns 0, or -1 with errno E2BIG. */
-static int describe(
-    const struct pool *pool, const struct listener *listener, struct channel_message *message)
-{
-	const struct service_config *service = listener->service;
-	bool own = listener->service_is_ours;
-	int place = own ? -1 : place_of(pool->config, service);
-	size_t size = 0;
-
-	if (!own && place < 0) {
-		errno = ESTALE; /* of a configuration that is no longer in force */
-		return -1;
-	}
-
-	message->type = CHANNEL_LISTEN;
-	message->index = listener->index;
-	message->fds[0] = listener->fd;
-	message->fds_count = 1;
-	message->listen = (struct channel_listen){
-	    .kind = listener->kind,
-	    .in_place = place < 0,
-	    .service = place < 0 ? place_of_kind(service->kind) : (uint32_t)place,
-	    .block = number_of(pool->config, listener->block),
-	};
-	if (place >= 0)
-		return 0;
-	if (service->kind->argument != NULL &&
-	    directive_words(directive_find(service->kind->directives, service->kind->argument),
-		service->options, message->words, sizeof message->words, &size) == -1)
-		return -1;
-	message->listen.words_size = (uint32_t)size;
-	if (service->kind->lend != NULL)
-		message->fds_count +=
-		    service->kind->lend(service->options, message->fds + 1, CHANNEL_FDS_MAX - 1);
-	return 0;
-}
-
-/* Whether a worker is to have the listeners that are opened. An heir is given them when it has its
- * seat, for its configuration is another until then. */
-static bool takes_listeners(const struct worker_process *worker)
-{
-	return (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING) &&
-	    !worker->heir;
-}
-
-static void offer(struct pool *pool, struct worker_process *worker, struct listener *listener,
-    const struct channel_message *message)
-{
-	if (channel_send_fds(worker->channel.fd, message) == 0)
-		listener_hold(listener, slot_of(pool, worker), true);
-	else
-		worker->behind = true;
-}
-
-int pool_offer(struct pool *pool, struct listener *listener)
-{
-	struct channel_message message;
-
-	if (describe(pool, listener, &message) == -1)
-		return -1;
-	for (size_t i = 0; i < pool->capacity; i++) {
-		if (takes_listeners(&pool->workers[i]) && !pool->workers[i].behind)
-			offer(pool, &pool->workers[i], listener, &message);
-	}
-	return 0;
-}
-
-/* Tries again to give a worker the listeners that it could not be given. */
-static void catch_up(struct pool *pool, struct worker_process *worker)
-{
-	struct channel_message message;
-
-	worker->behind = false;
-	for (size_t i = 0; i < pool->listeners->count && !worker->behind; i++) {
-		struct listener *listener = &pool->listeners->all[i];
-
-		if ((listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING) ||
-		    listener_held_by(listener, slot_of(pool, worker)))
-			continue;
-		if (describe(pool, listener, &message) == 0)
-			offer(pool, worker, listener, &message);
-		else
-			log_write(pool->log, LOG_ERROR,
-			    "worker %u (pid %ld) cannot be given %s: %s", slot_of(pool, worker),
-			    (long)worker->pid, listener->text, strerror(errno));
-	}
-}
-
-void pool_tell(struct pool *pool, const struct listener *listener)
+void pool_ring(struct pool *pool)
 {
 	for (size_t i = 0; i < pool->capacity; i++) {
-		struct worker_process *worker = &pool->workers[i];
-
-		/* A worker whose channel is full is told by its bell to look at everything. */
-		if (worker->state != WORKER_VACANT &&
-		    channel_send(worker->channel.fd, CHANNEL_LOOK, listener->index) == -1)
-			ring(pool, (unsigned)i);
+		if (pool->workers[i].state != WORKER_VACANT)
+			pool_ring_one(pool, (unsigned)i);
 	}
-}
-
-bool pool_drains(const struct pool *pool, const struct listener *listener, int64_t now)
-{
-	for (size_t i = 0; i < pool->capacity; i++) {
-		const struct worker_process *worker = &pool->workers[i];
-
-		if (worker->state != WORKER_VACANT && worker->state != WORKER_ABORTED &&
-		    !worker->heir && listener_held_by(listener, (unsigned)i) && !worker->stopped &&
-		    now - worker->beat_at < WATCHDOG_LATE_MS)
-			return true;
-	}
-	return false;
 }
 
 bool pool_beats(const struct pool *pool, int64_t now)
@@ -320,170 +176,7 @@ bool pool_beats(const struct pool *pool, int64_t now)
 	return false;
 }
 
-void pool_ring(struct pool *pool)
-{
-	for (size_t i = 0; i < pool->capacity; i++) {
-		if (pool->workers[i].state != WORKER_VACANT)
-			ring(pool, (unsigned)i);
-	}
-}
-
-/* ---- birth ---- */
-
-/*
- * In the child: what it gets of the listeners. Those that are released already are closed. The
- * memory lives as long as the process.
- */
-static size_t hand_over(
-    const struct pool *pool, const struct pool_plan *plan, struct handover_listener **out)
-{
-	struct listeners *listeners = pool->listeners;
-	size_t count = 0;
-
-	*out = calloc(listeners->count + 1, sizeof **out);
-	if (*out == NULL)
-		_exit(STATUS_FAILED);
-	for (size_t i = 0; i < listeners->count; i++) {
-		struct listener *listener = &listeners->all[i];
-
-		if (listener->state != LISTENER_OPEN && listener->state != LISTENER_CLOSING) {
-			const struct service_kind *kind =
-			    listener->service_is_ours ? listener->service->kind : NULL;
-
-			fd_close(&listener->fd);
-			fd_close(&listener->path.lock);
-			if (kind != NULL && kind->release != NULL)
-				kind->release(listener->service->options);
-			continue;
-		}
-		(*out)[count++] = (struct handover_listener){
-		    .fd = listener->fd,
-		    .index = listener->index,
-		    .kind = (int)listener->kind,
-		    .own = listener->service_is_ours,
-		    .service = plan->renews && listener->next_service != NULL
-			? listener->next_service
-			: listener->service,
-		    .block = plan->renews && listener->next_service != NULL ? listener->next_block
-									    : listener->block,
-		};
-	}
-	return count;
-}
-
-/* In an heir: what only the present configuration has, its log and what its services opened. */
-static void let_go(
-    const struct pool *pool, const struct pool_plan *plan, const struct handover *handover)
-{
-	for (const struct service_config *at = pool->config->services; at != NULL; at = at->next) {
-		size_t user = 0;
-
-		while (user < handover->listeners_count && handover->listeners[user].service != at)
-			user++;
-		if (user == handover->listeners_count && at->kind->release != NULL)
-			at->kind->release(at->options);
-	}
-	if (pool->log->fd != STDERR_FILENO && pool->log->fd != plan->log->fd)
-		fd_close(&pool->log->fd);
-}
-
-static int begin_service(
-    struct service_config *service, const struct pool_plan *plan, char *why, size_t size)
-{
-	char reason[256];
-
-	if (service->kind->begin == NULL ||
-	    service->kind->begin(
-		service->options, plan->config, plan->keeps, reason, sizeof reason) == 0)
-		return 0;
-	snprintf(why, size, "service %s: %s", service->name, reason);
-	return -1;
-}
-
-/* In the child, which still is who the master is: the services of its configuration begin, and
- * those of earlier ones that listeners still have. Returns 0, or -1 with why. */
-static int begin_services(
-    const struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
-{
-	const struct listeners *listeners = pool->listeners;
-
-	for (struct service_config *at = plan->config->services; at != NULL; at = at->next) {
-		if (begin_service(at, plan, why, size) == -1)
-			return -1;
-	}
-	for (size_t i = 0; i < listeners->count; i++) {
-		const struct listener *listener = &listeners->all[i];
-		struct service_config *service = plan->renews && listener->next_service != NULL
-		    ? listener->next_service
-		    : listener->service;
-
-		/* To begin again does nothing. */
-		if ((listener->state == LISTENER_OPEN || listener->state == LISTENER_CLOSING) &&
-		    !listener->service_is_ours && place_of(plan->config, service) < 0 &&
-		    begin_service(service, plan, why, size) == -1)
-			return -1;
-	}
-	return 0;
-}
-
-/* In the child: closes what is the master's, and runs the worker. mask: the signals that were
- * blocked before. */
-static void be_worker(struct pool *pool, const struct pool_plan *plan, struct worker_process *self,
-    int channel, const sigset_t *mask)
-{
-	static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN,
-	    SIGTTOU, SIGPIPE, SIGXFSZ, 0};
-	struct handover handover = {
-	    .config = plan->config,
-	    .scoreboard = pool->scoreboard,
-	    .slot = slot_of(pool, self),
-	    .drain = pool->drain[0],
-	    .channel = channel,
-	    .bells = pool->ropes,
-	    .bell_ears = pool->ears,
-	    .bells_count = pool->capacity,
-	    .listeners_max = pool->listeners->capacity,
-	    .waits = plan->renews,
-	    .keeps = plan->keeps,
-	    .rehearses = pool->rehearses,
-	    .log = plan->log,
-	};
-	struct handover_listener *listeners;
-	char why[384];
-
-	/* A sibling that kept the write end would hide the end of the drain pipe from everybody;
-	 * one that was stopped before it got here is continued when the master dies. */
-	system_wake_on_parent_death();
-	fd_close(&pool->drain[1]);
-	signals_detach(deaf_to);
-	signals_unblock(mask);
-	pool->detach(pool->owner);
-	fd_close(&pool->scoreboard->fd);
-	for (size_t i = 0; i < pool->capacity; i++)
-		fd_close(&pool->workers[i].channel.fd);
-	privilege_limit(plan->config);
-	if (begin_services(pool, plan, why, sizeof why) == -1 ||
-	    privilege_drop(plan->privilege, plan->config, why, sizeof why) == -1) {
-		log_write(plan->log, LOG_ERROR, "worker %u: %s", handover.slot, why);
-		_exit(STATUS_USAGE);
-	}
-	system_wake_on_parent_death();
-	listeners_detach(pool->listeners);
-	handover.listeners_count = hand_over(pool, plan, &listeners);
-	handover.listeners = listeners;
-	if (plan->renews)
-		let_go(pool, plan, &handover);
-	_exit(worker_run(&handover));
-}
-
-static struct worker_process *vacant(struct pool *pool)
-{
-	for (size_t i = 0; i < pool->capacity; i++) {
-		if (pool->workers[i].state == WORKER_VACANT)
-			return &pool->workers[i];
-	}
-	return NULL;
-}
+/* ---- starting ---- */
 
 /* How long the next start waits after that many failures in a row: not at all after the first. */
 static int64_t back_off(unsigned failures)
@@ -509,64 +202,6 @@ static void fork_failed(struct pool *pool, struct seat *seat, int64_t now, const
 	pool->fork_failing = true;
 }
 
-/* Starts a worker. Returns its place, or -1 with why. */
-static int spawn(struct pool *pool, const struct pool_plan *plan, int64_t now, const char **why)
-{
-	struct worker_process *worker = vacant(pool);
-	unsigned slot;
-	int ends[2];
-	sigset_t old;
-	pid_t pid;
-
-	if (worker == NULL) {
-		*why = "too many of them are still finishing";
-		return -1;
-	}
-	slot = slot_of(pool, worker);
-	if (fd_pair(ends, SOCK_SEQPACKET) == -1) {
-		*why = strerror(errno);
-		return -1;
-	}
-	slot_clear(&pool->scoreboard->slots[slot]);
-	listeners_born(pool->listeners, slot); /* before it is: it may count at once */
-	bell_hush(pool->ears[slot]);
-	signals_block(&old);
-	pid = fork();
-	if (pid == 0) {
-		fd_close(&ends[0]);
-		be_worker(pool, plan, worker, ends[1], &old);
-	}
-	if (pid == -1)
-		*why = strerror(errno);
-	signals_unblock(&old);
-	fd_close(&ends[1]);
-	if (pid == -1) {
-		fd_close(&ends[0]);
-		listeners_dead(pool->listeners, slot, 0);
-		return -1;
-	}
-	pool->living++;
-	*worker = (struct worker_process){
-	    .pool = pool,
-	    .pid = pid,
-	    .seat = -1,
-	    .born = now,
-	    .beat_at = now,
-	    .channel = {.fd = ends[0], .ready = channel_ready},
-	    .generation = plan->generation,
-	    .keeps = plan->keeps,
-	    .heir = plan->renews,
-	    .retire_ends = CLOCK_NEVER,
-	    .room = (uint64_t)plan->config->max_connections,
-	    .config = plan->config,
-	};
-	pool_set_state(worker, WORKER_STARTING);
-	if (loop_watch(pool->loop, &worker->channel, LOOP_READ) == -1)
-		log_write(
-		    pool->log, LOG_ERROR, "cannot watch worker %u: %s", slot, strerror(errno));
-	return (int)slot;
-}
-
 /* What the workers in the seats are made of. */
 static struct pool_plan present(const struct pool *pool)
 {
@@ -587,7 +222,7 @@ static int spawn_for(struct pool *pool, struct seat *seat, int64_t now)
 	int slot;
 
 	plan.keeps = seat == &pool->seats[0] || seat == &pool->drainer;
-	slot = spawn(pool, &plan, now, &why);
+	slot = pool_spawn(pool, &plan, now, &why);
 	if (slot < 0)
 		fork_failed(pool, seat, now, why);
 	else
@@ -597,7 +232,7 @@ static int spawn_for(struct pool *pool, struct seat *seat, int64_t now)
 
 /* ---- what workers say ---- */
 
-static void retire(struct pool *pool, struct worker_process *worker, int64_t now)
+void pool_retire(struct pool *pool, struct worker_process *worker, int64_t now)
 {
 	worker->seat = -1;
 	worker->heir = false;
@@ -606,22 +241,8 @@ static void retire(struct pool *pool, struct worker_process *worker, int64_t now
 	worker->retire_due = channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
 	if (worker->state != WORKER_ABORTED)
 		pool_set_state(worker, WORKER_RETIRING);
-	log_write(pool->log, LOG_INFO, "worker %u (pid %ld) retires", slot_of(pool, worker),
+	log_write(pool->log, LOG_INFO, "worker %u (pid %ld) retires", pool_slot(pool, worker),
 	    (long)worker->pid);
-}
-
-/* Whether all heirs are ready. */
-static void look_at_heirs(struct pool *pool)
-{
-	if (pool->renewal != RENEWAL_STARTING)
-		return;
-	for (size_t i = 0; i < pool->next.wanted; i++) {
-		int heir = pool->seats[i].heir;
-
-		if (heir < 0 || pool->workers[heir].state != WORKER_SERVING)
-			return;
-	}
-	pool->renewal = RENEWAL_READY;
 }
 
 static void became_ready(struct pool *pool, struct worker_process *worker)
@@ -632,16 +253,16 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 		return;
 	pool_set_state(worker, WORKER_SERVING);
 	if (worker->heir) {
-		look_at_heirs(pool);
+		renewal_look(pool);
 		return;
 	}
 	pool->served = true;
 	if (worker->seat < 0)
 		return;
 	seat = &pool->seats[worker->seat];
-	if (seat->successor == (int)slot_of(pool, worker)) {
+	if (seat->successor == (int)pool_slot(pool, worker)) {
 		if (seat->worker >= 0)
-			retire(pool, &pool->workers[seat->worker], clock_ms());
+			pool_retire(pool, &pool->workers[seat->worker], clock_ms());
 		seat->worker = seat->successor;
 		seat->successor = -1;
 	}
@@ -650,7 +271,7 @@ static void became_ready(struct pool *pool, struct worker_process *worker)
 static void wants_successor(struct pool *pool, const struct worker_process *worker)
 {
 	/* One that has a successor already wants no second one. */
-	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)slot_of(pool, worker) &&
+	if (worker->seat >= 0 && pool->seats[worker->seat].worker == (int)pool_slot(pool, worker) &&
 	    pool->seats[worker->seat].successor < 0)
 		pool->seats[worker->seat].successor_due = true;
 }
@@ -658,7 +279,7 @@ static void wants_successor(struct pool *pool, const struct worker_process *work
 static void heed(
     struct pool *pool, struct worker_process *worker, const struct channel_message *message)
 {
-	unsigned slot = slot_of(pool, worker);
+	unsigned slot = pool_slot(pool, worker);
 
 	if (message->type == CHANNEL_READY) {
 		became_ready(pool, worker);
@@ -711,7 +332,7 @@ static void channel_ready(struct watch *watch, unsigned events)
 		return;
 	log_write(worker->pool->log, LOG_ERROR,
 	    "worker %u (pid %ld) talks nonsense on its channel: killing it",
-	    slot_of(worker->pool, worker), (long)worker->pid);
+	    pool_slot(worker->pool, worker), (long)worker->pid);
 	kill(worker->pid, SIGKILL);
 }
 
@@ -760,7 +381,7 @@ static void count_slot(struct pool *pool, unsigned slot, bool orderly)
 static void log_death(struct pool *pool, const struct worker_process *worker, int status,
     int64_t now, const char *next)
 {
-	unsigned slot = slot_of(pool, worker);
+	unsigned slot = pool_slot(pool, worker);
 	unsigned held = (unsigned)held_by(pool, slot);
 	double lived = (double)(now - worker->born) / 1000;
 
@@ -800,30 +421,9 @@ static void seat_failed(struct pool *pool, struct seat *seat, const struct worke
 	log_death(pool, worker, status, now, next);
 }
 
-/* An heir that is gone: its generation cannot be had. */
-static void heir_died(struct pool *pool, const struct worker_process *worker, int status)
-{
-	for (size_t i = 0; i < POOL_SEATS; i++) {
-		if (pool->seats[i].heir == (int)slot_of(pool, worker))
-			pool->seats[i].heir = -1;
-	}
-	pool->renewal = RENEWAL_FAILED;
-	if (WIFSIGNALED(status))
-		snprintf(pool->renewal_why, sizeof pool->renewal_why,
-		    "a new worker (pid %ld) was killed by signal %d (%s) before all were ready",
-		    (long)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(pool->renewal_why, sizeof pool->renewal_why,
-		    "a new worker (pid %ld) exited with status %d before all were ready; its log, "
-		    "%s, says why",
-		    (long)worker->pid, WEXITSTATUS(status),
-		    pool->next.config->error_log != NULL ? pool->next.config->error_log
-							 : "standard error");
-}
-
 static void reaped(struct pool *pool, struct worker_process *worker, int status, int64_t now)
 {
-	unsigned slot = slot_of(pool, worker);
+	unsigned slot = pool_slot(pool, worker);
 	bool asked = worker->state == WORKER_RETIRING || pool->order >= ORDER_STOP;
 	bool orderly = asked && WIFEXITED(status) && WEXITSTATUS(status) == STATUS_DONE &&
 	    held_by(pool, slot) == 0;
@@ -831,7 +431,7 @@ static void reaped(struct pool *pool, struct worker_process *worker, int status,
 
 	count_slot(pool, slot, orderly);
 	if (worker->heir)
-		heir_died(pool, worker, status);
+		renewal_heir_died(pool, worker, status);
 	if (seat != NULL && seat->worker == (int)slot)
 		seat->worker = -1;
 	else if (seat != NULL && seat->successor == (int)slot) {
@@ -886,12 +486,12 @@ void pool_reap(struct pool *pool, int64_t now)
 			continue;
 		}
 		log_write(pool->log, LOG_WARNING,
-		    "worker %u (pid %ld) was stopped by signal %d (%s)", slot_of(pool, worker),
+		    "worker %u (pid %ld) was stopped by signal %d (%s)", pool_slot(pool, worker),
 		    (long)pid, WSTOPSIG(status), strsignal(WSTOPSIG(status)));
 		worker->stopped = true;
 		/* Nobody defers to it from here on, and a connection that it was woken for is taken
 		 * by another. */
-		atomic_store(&pool->scoreboard->slots[slot_of(pool, worker)].state, SLOT_STOPPED);
+		atomic_store(&pool->scoreboard->slots[pool_slot(pool, worker)].state, SLOT_STOPPED);
 		pool_ring(pool);
 	}
 }
@@ -930,30 +530,10 @@ static void fill_seat(struct pool *pool, size_t number, int64_t now)
 static void clear_seat(struct pool *pool, struct seat *seat, int64_t now)
 {
 	if (seat->worker >= 0)
-		retire(pool, &pool->workers[seat->worker], now);
+		pool_retire(pool, &pool->workers[seat->worker], now);
 	if (seat->successor >= 0)
-		retire(pool, &pool->workers[seat->successor], now);
+		pool_retire(pool, &pool->workers[seat->successor], now);
 	*seat = (struct seat){.worker = -1, .successor = -1, .heir = seat->heir};
-}
-
-/* Starts the heirs that are missing. */
-static void start_heirs(struct pool *pool, int64_t now)
-{
-	const char *why;
-
-	for (size_t i = 0; i < pool->next.wanted && pool->renewal == RENEWAL_STARTING; i++) {
-		struct seat *seat = &pool->seats[i];
-
-		if (seat->heir >= 0)
-			continue;
-		pool->next.keeps = i == 0;
-		seat->heir = spawn(pool, &pool->next, now, &why);
-		if (seat->heir >= 0)
-			continue;
-		pool->renewal = RENEWAL_FAILED;
-		snprintf(
-		    pool->renewal_why, sizeof pool->renewal_why, "cannot start a worker: %s", why);
-	}
 }
 
 /* Ends a worker whose time to finish is over. Returns when to look again. */
@@ -973,8 +553,8 @@ static int64_t end_retired(struct pool *pool, struct worker_process *worker, int
 	log_write(pool->log, LOG_WARNING,
 	    "worker %u (pid %ld): retire-grace is over: cutting what is still open, "
 	    "connections: %llu",
-	    slot_of(pool, worker), (long)worker->pid,
-	    (unsigned long long)held_by(pool, slot_of(pool, worker)));
+	    pool_slot(pool, worker), (long)worker->pid,
+	    (unsigned long long)held_by(pool, pool_slot(pool, worker)));
 	worker->cut = true;
 	worker->retire_ends = now + RETIRED_CUT_MS;
 	if (channel_send(worker->channel.fd, CHANNEL_CUT, 0) == -1)
@@ -997,12 +577,12 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 		if (worker->retire_due && worker->state != WORKER_VACANT)
 			worker->retire_due =
 			    channel_send(worker->channel.fd, CHANNEL_RETIRE, 0) == -1;
-		if (worker->serve_due && takes_listeners(worker))
+		if (worker->serve_due && pool_takes_listeners(worker))
 			worker->serve_due =
 			    channel_send(worker->channel.fd, CHANNEL_SERVE, 0) == -1;
-		if (worker->behind && !worker->serve_due && takes_listeners(worker))
-			catch_up(pool, worker);
-		if (worker->behind && takes_listeners(worker))
+		if (worker->behind && !worker->serve_due && pool_takes_listeners(worker))
+			pool_catch_up(pool, worker);
+		if (worker->behind && pool_takes_listeners(worker))
 			next = clock_earlier(next, now + CATCH_UP_MS);
 		next = clock_earlier(next, end_retired(pool, worker, now));
 	}
@@ -1020,145 +600,8 @@ int64_t pool_reconcile(struct pool *pool, int64_t now)
 			next = clock_earlier(
 			    next, seat->not_before > now ? seat->not_before : now + 1);
 	}
-	start_heirs(pool, now);
+	renewal_step(pool, now);
 	return pool->living > 0 ? clock_earlier(next, now + WATCHDOG_LOOK_MS) : next;
-}
-
-/* ---- renewal ---- */
-
-size_t pool_generations(const struct pool *pool)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < pool->capacity; i++) {
-		bool first = pool->workers[i].state != WORKER_VACANT;
-
-		for (size_t j = 0; j < i && first; j++)
-			first = pool->workers[j].state == WORKER_VACANT ||
-			    pool->workers[j].generation != pool->workers[i].generation;
-		count += first;
-	}
-	return count;
-}
-
-bool pool_has_left(const struct pool *pool)
-{
-	for (size_t i = 0; i < pool->capacity; i++) {
-		if (pool->workers[i].state != WORKER_RETIRING || pool->workers[i].stopped)
-			continue;
-		for (size_t l = 0; l < pool->listeners->count; l++) {
-			if (listener_held_by(&pool->listeners->all[l], (unsigned)i))
-				return false;
-		}
-	}
-	return true;
-}
-
-bool pool_uses(const struct pool *pool, const struct config *config)
-{
-	for (size_t i = 0; i < pool->capacity; i++) {
-		if (pool->workers[i].state != WORKER_VACANT && pool->workers[i].config == config)
-			return true;
-	}
-	return false;
-}
-
-/* Whether a renewal by so many workers has room. Returns 0, or -1 with why. */
-static int admit_renewal(
-    const struct pool *pool, size_t wanted, int64_t retire_grace, char *why, size_t size)
-{
-	size_t living = pool->living + pool->others;
-	size_t serving = pool->others > 0 ? pool->others_wanted : pool->wanted;
-
-	if (wanted > pool_most(pool)) {
-		snprintf(why, size,
-		    "%zu workers are more than were made room for at the start, which is %zu: that "
-		    "wants a restart",
-		    wanted, pool_most(pool));
-		return -1;
-	}
-	/* Where their time is bounded, that bounds them. */
-	if ((pool_generations(pool) + pool->other_generations >= POOL_GENERATIONS_MAX &&
-		retire_grace == DIRECTIVE_AUTO) ||
-	    living + wanted > pool->capacity) {
-		snprintf(why, size,
-		    "%zu worker%s of earlier generations %s still finishing, and there is room "
-		    "for %zu workers in all; retire-grace bounds how long they may",
-		    living > serving ? living - serving : 0, living == serving + 1 ? "" : "s",
-		    living == serving + 1 ? "is" : "are", pool->capacity);
-		return -1;
-	}
-	return 0;
-}
-
-int pool_renew(struct pool *pool, const struct pool_plan *plan, char *why, size_t size)
-{
-	if (admit_renewal(pool, plan->wanted, plan->config->retire_grace, why, size) == -1)
-		return -1;
-	pool->next = *plan;
-	pool->next.generation = ++pool->generations;
-	pool->next.renews = true;
-	if (pool->rehearses)
-		pool->next.wanted = 1; /* as good as all */
-	pool->renewal = RENEWAL_STARTING;
-	return 0;
-}
-
-void pool_renew_commit(struct pool *pool, int64_t now)
-{
-	pool->config = pool->next.config;
-	pool->wanted = pool->next.wanted;
-	pool->generation = pool->next.generation;
-	pool->renewal = RENEWAL_NONE;
-	pool->memory = (struct pool_memory){.looked_at = now}; /* the limit may be another */
-	for (size_t i = 0; i < POOL_SEATS; i++) {
-		struct seat *seat = &pool->seats[i];
-		struct worker_process *heir = NULL;
-
-		if (seat->heir >= 0)
-			heir = &pool->workers[seat->heir];
-		*seat = (struct seat){.worker = seat->heir, .successor = -1, .heir = -1};
-		if (heir == NULL)
-			continue;
-		heir->heir = false;
-		heir->seat = (int)i;
-		heir->serve_due = channel_send(heir->channel.fd, CHANNEL_SERVE, 0) == -1;
-		heir->behind = heir->serve_due;
-		if (!heir->behind)
-			catch_up(pool, heir);
-	}
-	/* When the others have all there is. */
-	for (size_t i = 0; i < pool->capacity; i++) {
-		struct worker_process *worker = &pool->workers[i];
-
-		if (worker->generation != pool->generation &&
-		    (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING ||
-			worker->state == WORKER_ABORTED))
-			retire(pool, worker, now);
-		else if (worker->state == WORKER_RETIRING && !worker->cut &&
-		    pool->config->retire_grace != DIRECTIVE_AUTO)
-			worker->retire_ends =
-			    clock_earlier(worker->retire_ends, now + pool->config->retire_grace);
-	}
-}
-
-void pool_renew_abandon(struct pool *pool, int64_t now)
-{
-	pool->renewal = RENEWAL_NONE;
-	for (size_t i = 0; i < POOL_SEATS; i++) {
-		struct seat *seat = &pool->seats[i];
-
-		struct worker_process *heir = seat->heir >= 0 ? &pool->workers[seat->heir] : NULL;
-
-		seat->heir = -1;
-		if (heir == NULL)
-			continue;
-		heir->config = NULL; /* it goes before the heir has */
-		if (pool->order < ORDER_STOP)
-			retire(pool, heir, now);
-		else
-			heir->heir = false;
-	}
 }
 
 /* ---- what is wanted ---- */

@@ -169,6 +169,8 @@ void connection_answer_later(struct connection *c)
 		worker->ahead_end = &worker->ahead;
 	*worker->ahead_end = c;
 	worker->ahead_end = &c->next_ahead;
+	if (++worker->ahead_count == AHEAD_MAX)
+		connections_answer(worker);
 }
 
 /* One that is closed before its turn; rare enough to be looked for. */
@@ -184,6 +186,7 @@ static void forget_ahead(struct connection *c)
 	*link = c->next_ahead;
 	if (worker->ahead_end == &c->next_ahead)
 		worker->ahead_end = link;
+	worker->ahead_count--;
 	c->ahead = false;
 }
 
@@ -195,6 +198,7 @@ void connections_answer(struct worker *worker)
 		worker->ahead = c->next_ahead;
 		if (worker->ahead == NULL)
 			worker->ahead_end = &worker->ahead;
+		worker->ahead_count--;
 		c->ahead = false;
 		c->service->ready(c, 0);
 	}

@@ -46,6 +46,7 @@ enum outcome {
 	OUTCOME_CUT, /* we cut it: grace, QUIT */
 };
 
+#define AHEAD_MAX 8
 #define CONNECTION_PRIVATE 448
 
 struct connection {
@@ -86,7 +87,8 @@ enum transfer connection_read(struct connection *c, bool *drained);
 
 /*
  * For one that was read: its service's ready() is called, with no events, when everybody who could
- * be read in this turn of the loop was. So what is looked at for the first of them holds for all:
+ * be read in this turn of the loop was, or AHEAD_MAX were, each of which holds a buffer; touch it
+ * no more. So what is looked at for the first of them holds for all:
  * see worker->reads. A worker does not sleep while anybody waits for that.
  */
 void connection_answer_later(struct connection *c);

@@ -130,6 +130,7 @@ struct worker {
 	uint32_t boundaries;
 	struct auth_turns auth_turns; /* whose password may be checked when */
 	struct connection *ahead, **ahead_end; /* read, and to be answered in this turn */
+	size_t ahead_count;
 	uint64_t reads; /* of connections so far: what was looked at since the last one is newer
 			 * than every request that is here */
 	struct access_log *unwritten; /* logs with lines to be written at the end of the turn */
