@@ -2,7 +2,7 @@
  * The loop of the master and its states. Everything that happens is an event that wakes the loop;
  * what follows from it is decided in reconcile().
  */
-#include "master.h"
+#include "master_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,71 +15,15 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "control.h"
 #include "descriptor.h"
-#include "listener.h"
-#include "log.h"
-#include "loop.h"
-#include "notify.h"
-#include "pidfile.h"
-#include "pool.h"
-#include "ports.h"
-#include "privilege.h"
-#include "reload.h"
-#include "reopen.h"
-#include "scoreboard.h"
 #include "setup.h"
 #include "signals.h"
-#include "state.h"
-#include "upgrade.h"
-#include "store.h"
-
-#define CUT_MS 1000 /* from the order to end to SIGKILL */
-
-enum master_state {
-	MASTER_STARTING,
-	MASTER_SERVING,
-	MASTER_DELAYING,
-	MASTER_CLOSING,
-	MASTER_DRAINING,
-	MASTER_CUTTING,
-	MASTER_DONE
-};
-
-struct master {
-	struct announce announce;
-	enum master_state state;
-	struct log log;
-	struct loop *loop;
-	struct watch signals;
-	struct watch lifeline; /* announce.lifeline, while it is watched */
-	struct scoreboard scoreboard;
-	struct listeners listeners;
-	struct privilege privilege;
-	struct pool pool;
-	struct ports ports;
-	struct control control;
-	struct pidfile pidfile;
-	struct activation activation;
-	struct notify notify;
-	struct store store;
-	struct reload reload; /* has the configuration in force */
-	struct upgrade upgrade;
-	struct reopen reopen;
-
-	int64_t stop_begun; /* ms */
-	int64_t deadline; /* of the state at hand: drain-delay, grace, or SIGKILL; CLOCK_NEVER */
-	bool failed; /* it stops because it cannot serve */
-	bool interrupted; /* INT came once */
-	bool killed; /* SIGKILL was sent to who was left */
-	int rehearsal_result; /* where a rehearsal tells what it came to; -1 */
-};
 
 /* Signals that the master hears. What each does is in handle_signals. */
 static const int heard[] = {
     SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGTTIN, SIGTTOU, SIGHUP, SIGUSR1, SIGUSR2, 0};
 
-static void set_state(struct master *master, enum master_state state)
+void master_set_state(struct master *master, enum master_state state)
 {
 	master->state = state;
 }
@@ -137,7 +81,7 @@ static void leave_terminal(bool with_errors)
 
 static void became_ready(struct master *master)
 {
-	set_state(master, MASTER_SERVING);
+	master_set_state(master, MASTER_SERVING);
 	announce_line(master, "ready %ld", (long)getpid());
 	fd_close(&master->announce.ready_fd);
 	notify_ready(&master->notify);
@@ -161,7 +105,7 @@ static void begin_stop(struct master *master, int64_t now, const char *why)
 		return;
 	log_write(&master->log, LOG_NOTICE, "last call: %s", why);
 	notify_stopping(&master->notify);
-	set_state(master, MASTER_CLOSING);
+	master_set_state(master, MASTER_CLOSING);
 	master->stop_begun = now;
 	master->deadline = now + master->reload.config->grace;
 	/* The words first: what accept says from here on is understood by whoever hears it. */
@@ -185,7 +129,7 @@ static void ask_stop(struct master *master, int64_t now, const char *why)
 	}
 	log_write(&master->log, LOG_NOTICE, "last call: %s; serving on for %lld ms (drain-delay)",
 	    why, (long long)delay);
-	set_state(master, MASTER_DELAYING);
+	master_set_state(master, MASTER_DELAYING);
 	notify_stopping(&master->notify);
 	master->deadline = now + delay;
 	pool_order_delay(&master->pool);
@@ -206,14 +150,14 @@ static void begin_cut(struct master *master, int64_t now, const char *why)
 	 * from them. */
 	ports_gate(&master->ports, now);
 	pool_cut(&master->pool);
-	set_state(master, MASTER_CUTTING);
+	master_set_state(master, MASTER_CUTTING);
 	master->deadline = now + CUT_MS;
 }
 
 static void finish(struct master *master, int64_t now)
 {
 	master->pool.totals.cut += ports_force(&master->ports, now);
-	set_state(master, MASTER_DONE);
+	master_set_state(master, MASTER_DONE);
 }
 
 /* What went wrong while it ran, if anything did: the receipt tells of the stop alone. */
@@ -380,7 +324,7 @@ static int64_t reconcile(struct master *master, int64_t now)
 	next = ports_step(&master->ports, now);
 	if (master->state == MASTER_CLOSING) {
 		if (ports_are_released(&master->ports))
-			set_state(master, MASTER_DRAINING);
+			master_set_state(master, MASTER_DRAINING);
 		else if ((master->pool.living == 0 && ports_want_worker(&master->ports)) ||
 		    (ports_want_programs(&master->ports) && !pool_keeps(&master->pool)))
 			pool_start_drainer(&master->pool, now);
@@ -518,9 +462,7 @@ static void other_ended(void *owner, pid_t pid, int status)
 	upgrade_reaped(&((struct master *)owner)->upgrade, pid, status);
 }
 
-/* Says why it does not start, where the person who started it looks: on standard error. Returns
- * status. */
-static int refuse(const char *why, int status)
+int master_refuse(const char *why, int status)
 {
 	fprintf(stderr, "%slastcall: error: %s\n",
 	    log_is_journal(STDERR_FILENO) ? log_priority(LOG_ERROR) : "", why);
@@ -576,8 +518,7 @@ static int open_listeners(struct master *master)
 	return 0;
 }
 
-/* The parts of the master know of each other. */
-static void connect_parts(struct master *master)
+void master_connect(struct master *master)
 {
 	master->pool = (struct pool){
 	    .config = master->reload.config,
@@ -599,11 +540,39 @@ static void connect_parts(struct master *master)
 	    .privilege = &master->privilege,
 	    .next_ttl = CLOCK_NEVER,
 	};
-	master->upgrade.loop = master->loop;
 	master->store = (struct store){
 	    .notify = &master->notify,
 	    .log = &master->log,
 	    .listeners = &master->listeners,
+	};
+	master->reopen = (struct reopen){
+	    .log = &master->log,
+	    .reload = &master->reload,
+	    .listeners = &master->listeners,
+	    .pool = &master->pool,
+	    .control = &master->control,
+	};
+	master->upgrade = (struct upgrade){
+	    .invocation = master->invocation,
+	    .parts =
+		{
+		    .reload = &master->reload,
+		    .reopen = &master->reopen,
+		    .listeners = &master->listeners,
+		    .scoreboard = &master->scoreboard,
+		    .pool = &master->pool,
+		    .ports = &master->ports,
+		    .control = &master->control,
+		    .pidfile = &master->pidfile,
+		    .log = &master->log,
+		    .program = master->invocation != NULL ? master->invocation->program : "",
+		    .activation = &master->activation,
+		    .notify = &master->notify,
+		    .store = &master->store,
+		},
+	    .log = &master->log,
+	    .loop = master->loop,
+	    .result = {.fd = -1},
 	};
 	master->control = (struct control){
 	    .config = master->reload.config,
@@ -635,7 +604,7 @@ static int open_all(struct master *master, char *why, size_t size)
 	if (config->pid_file != NULL &&
 	    pidfile_open(&master->pidfile, config->pid_file, why, size) == -1)
 		return STATUS_FAILED;
-	connect_parts(master);
+	master_connect(master);
 	config->max_listeners = setup_listeners(config);
 	/* Before the pool: its bells alone can need more than the limit that we were started with.
 	 */
@@ -675,9 +644,7 @@ static void close_all(struct master *master)
 	reload_close(&master->reload); /* last: the others point into the configuration */
 }
 
-/* Opens the loop, and hears signals and the end of the lifeline from here on. Returns 0, or -1 with
- * errno. */
-static int listen_to_signals(struct master *master)
+int master_hear(struct master *master)
 {
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log that may not grow costs lines */
@@ -690,8 +657,7 @@ static int listen_to_signals(struct master *master)
 					: 0;
 }
 
-/* Everything that is not open yet. */
-static void init(struct master *master, struct config *config, const struct announce *announce,
+void master_init(struct master *master, struct config *config, const struct announce *announce,
     const struct source_of_config *source)
 {
 	*master = (struct master){
@@ -699,6 +665,7 @@ static void init(struct master *master, struct config *config, const struct anno
 	    .state = MASTER_STARTING,
 	    .deadline = CLOCK_NEVER,
 	    .rehearsal_result = -1,
+	    .invocation = source != NULL ? source->invocation : NULL,
 	    .pidfile = {.fd = -1},
 	    .signals = {.fd = -1, .ready = signals_ready},
 	    .lifeline = {.fd = announce->lifeline, .ready = lifeline_ready},
@@ -722,44 +689,11 @@ static void init(struct master *master, struct config *config, const struct anno
 		    .store = &master->store,
 		    .next_log = {.fd = STDERR_FILENO},
 		},
-	    .upgrade =
-		{
-		    .invocation = source != NULL ? source->invocation : NULL,
-		    .parts =
-			{
-			    .reload = &master->reload,
-			    .reopen = &master->reopen,
-			    .listeners = &master->listeners,
-			    .scoreboard = &master->scoreboard,
-			    .pool = &master->pool,
-			    .ports = &master->ports,
-			    .control = &master->control,
-			    .pidfile = &master->pidfile,
-			    .log = &master->log,
-			    .program = source != NULL && source->invocation != NULL
-				? source->invocation->program
-				: "",
-			    .activation = &master->activation,
-			    .notify = &master->notify,
-			    .store = &master->store,
-			},
-		    .log = &master->log,
-		    .result = {.fd = -1},
-		},
-	    .reopen =
-		{
-		    .log = &master->log,
-		    .reload = &master->reload,
-		    .listeners = &master->listeners,
-		    .pool = &master->pool,
-		    .control = &master->control,
-		},
 	};
 	master->notify.log = &master->log;
 }
 
-/* Serves to the end, and says what the stop did. Returns the exit status. */
-static int serve(struct master *master)
+int master_serve(struct master *master)
 {
 	char receipt[384];
 	int status;
@@ -784,126 +718,20 @@ int master_run(
 	char why[512] = "";
 	int status;
 
-	init(&master, config, announce, source);
+	master_init(&master, config, announce, source);
 	/* Signals first: one that comes while we start is an orderly stop too. */
-	if (listen_to_signals(&master) == -1) {
-		status = refuse(strerror(errno), STATUS_FAILED);
+	if (master_hear(&master) == -1) {
+		status = master_refuse(strerror(errno), STATUS_FAILED);
 		config_free(config);
 		return status;
 	}
 	status = open_all(&master, why, sizeof why);
 	if (status != 0) {
 		if (why[0] != '\0')
-			refuse(why, status);
+			master_refuse(why, status);
 		close_all(&master);
 		return status;
 	}
 	announce_listeners(&master);
-	return serve(&master);
-}
-
-/* ---- after an upgrade ---- */
-
-/* Makes everything again as the program before this one left it. Returns 0, or -1 with why. */
-static int resume_all(
-    struct master *master, struct inheritance *inheritance, char *why, size_t size)
-{
-	struct config *config = master->reload.config;
-	char reason[384];
-	int result;
-
-	umask((mode_t)config->umask);
-	if (listen_to_signals(master) == -1) {
-		snprintf(why, size, "%s", strerror(errno));
-		return -1;
-	}
-	if (setup_log(&master->log, config, why, size) == -1 ||
-	    privilege_resolve(&master->privilege, config, why, size) == -1)
-		return -1;
-	if (inheritance->rehearses)
-		master->log.level = LOG_ERROR;
-	connect_parts(master);
-	config->max_listeners = setup_listeners(config);
-	if (privilege_raise_descriptors(&config->max_connections,
-		setup_descriptors(config, setup_workers(config)), why, size) == -1)
-		return -1;
-	if (setup_services(config, reason, sizeof reason) == -1) {
-		snprintf(why, size,
-		    "%s; the configuration in force names it: change that by a reload first",
-		    reason);
-		return -1;
-	}
-	master->upgrade.parts.rehearses = inheritance->rehearses;
-	result = state_resume(&inheritance->in, &master->upgrade.parts);
-	snprintf(why, size, "%s", inheritance->in.why);
-	/* Before any worker is forked: a token may be in it. */
-	carry_close(&inheritance->in);
-	return result;
-}
-
-/* Goes through all that a reload does before it is in force, with nothing that anybody else has. */
-static void rehearse(struct master *master, const struct inheritance *inheritance)
-    __attribute__((noreturn));
-
-static void rehearse(struct master *master, const struct inheritance *inheritance)
-{
-	struct reload_rehearsal rehearsal = {.over = false};
-	int64_t now = clock_ms(), end = CLOCK_NEVER;
-
-	if (pool_forget(&master->pool) == -1)
-		rehearsal_end(inheritance, "failed", strerror(errno), "");
-	master->rehearsal_result = inheritance->result;
-	master->reload.rehearsal = &rehearsal;
-	reload_ask(&master->reload);
-	while (!rehearsal.over || (master->pool.living > 0 && now < end)) {
-		int64_t next;
-
-		if (signals_take(SIGCHLD))
-			pool_reap(&master->pool, now);
-		/* Nobody waits for it any more: what it has made in the system goes with it. */
-		if (signals_take(SIGTERM))
-			reload_abandon(&master->reload, now);
-		next = pool_reconcile(&master->pool, now);
-		if (!rehearsal.over)
-			next = clock_earlier(next, reload_step(&master->reload, now));
-		else if (end == CLOCK_NEVER)
-			end = now + CUT_MS;
-		next = clock_earlier(next, end);
-		loop_wait(master->loop, next <= now ? 0 : next - now, &now);
-	}
-	pool_kill(&master->pool);
-	if (rehearsal.good)
-		rehearsal_end(inheritance, "ok", VERSION, "");
-	rehearsal_end(inheritance, rehearsal.wrong ? "wrong" : "failed", rehearsal.why,
-	    rehearsal.lines != NULL ? rehearsal.lines : "");
-}
-
-int master_resume(
-    struct config *config, struct inheritance *inheritance, const struct source_of_config *source)
-{
-	const struct announce silent = {.ready_fd = -1, .parent = -1, .lifeline = -1};
-	struct master master;
-	char why[512] = "";
-
-	init(&master, config, &silent, source);
-	master.reload.older = config->older;
-	config->older = NULL;
-	if (resume_all(&master, inheritance, why, sizeof why) == -1) {
-		if (inheritance->rehearses)
-			rehearsal_end(inheritance, "failed", why, "");
-		log_write(&master.log, LOG_ERROR, "upgrade: cannot go on: %s", why);
-		return refuse(why, STATUS_FAILED);
-	}
-	if (inheritance->rehearses)
-		rehearse(&master, inheritance);
-	inheritance_close(inheritance);
-	set_state(&master, MASTER_SERVING);
-	if (state_begin(&master.upgrade.parts) == -1)
-		return refuse(strerror(errno), STATUS_FAILED);
-	pool_reap(&master.pool, clock_ms());
-	log_write(&master.log, LOG_NOTICE, "upgraded: pid %ld goes on in version %s",
-	    (long)getpid(), VERSION);
-	/* New workers of this program, with the configuration as it is on disk. */
-	control_upgraded(&master.control, reload_ask(&master.reload), NULL);
-	return serve(&master);
+	return master_serve(&master);
 }

@@ -58,17 +58,9 @@ foreign() {
 	setpriv --reuid=65533 --regid=65533 --clear-groups "$@"
 }
 
-descriptors() {
-	find "/proc/$server/fd" -mindepth 1 | wc -l
-}
-
 # In KiB.
 memory() {
 	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$server/status"
-}
-
-descriptors_are() {
-	[ "$(descriptors)" -eq "$1" ]
 }
 
 # at_once COMMAND…: it took less than half of what a slow client is given, on a busy machine too.

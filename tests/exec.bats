@@ -1063,10 +1063,6 @@ none_is_open() {
 	wait_until has_lines "$work/run/got" 20
 }
 
-has_lines() {
-	[ "$(wc -l <"$1")" -eq "$2" ]
-}
-
 @test "a program whose timeout is over is ended by QUIT all the same" {
 	start_conf "workers 1; service x exec { command sh -c \"trap '' TERM; echo \$\$; while :; do sleep 1; done\"; timeout 200ms; end-delay 40s; } listen 127.0.0.1:0 -> x;"
 	socat -u "TCP:$address" - >told 3>&- &

@@ -107,8 +107,13 @@ start_site() {
 start_conf() {
 	local text=$1
 	shift
-	printf '%s\n' "$text" >"$work/lastcall.conf"
+	configure "$text"
 	start run -c "$work/lastcall.conf" "$@"
+}
+
+# configure TEXT: what the file of start_conf says from now on.
+configure() {
+	printf '%s\n' "$1" >"$work/lastcall.conf"
 }
 
 # Whether it is the twin for POSIX systems.
@@ -127,6 +132,25 @@ workers() {
 		[ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ] && echo "$pid"
 	done
 	return 0
+}
+
+# How many descriptors a process has, by default the server; and whether the server has so many.
+descriptors() {
+	find "/proc/${1:-$server}/fd" -mindepth 1 | wc -l
+}
+
+descriptors_are() {
+	[ "$(descriptors)" -eq "$1" ]
+}
+
+# The listening socket at an address, as the kernel numbers it.
+inode_of() {
+	ss -Hltne "sport = :${1##*:}" | grep -o 'ino:[0-9]*'
+}
+
+# has_lines FILE N: for wait_until.
+has_lines() {
+	[ -e "$1" ] && [ "$(wc -l <"$1")" -eq "$2" ]
 }
 
 worker_count_is() {

@@ -531,7 +531,7 @@ holds_everything() {
 	[ "$(find "/proc/$1/fd" -lname 'socket:*' | wc -l)" -ge "$2" ]
 }
 
-descriptors() {
+all_descriptors() {
 	local pid
 	for pid in "$server" $(workers); do
 		find "/proc/$pid/fd" -mindepth 1 | wc -l
@@ -561,12 +561,12 @@ openings() {
 	openings "$LASTCALL_OPENINGS" site
 	openings "$((LASTCALL_OPENINGS / 10))" "\"http\" \"$work/site\""
 	wait_until state_is "127.0.0.1:$port" ''
-	before=$(descriptors)
+	before=$(all_descriptors)
 	mapfile -t memory < <(resident)
 	openings "$LASTCALL_OPENINGS" site
 	openings "$((LASTCALL_OPENINGS / 10))" "\"http\" \"$work/site\""
 	wait_until state_is "127.0.0.1:$port" ''
-	[ "$(descriptors)" = "$before" ]
+	[ "$(all_descriptors)" = "$before" ]
 	mapfile -t after < <(resident)
 	echo "memory: ${memory[*]} then ${after[*]} kB"
 	for i in "${!memory[@]}"; do

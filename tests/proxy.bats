@@ -291,12 +291,12 @@ all_new() {
 	before=$(for pid in $(workers); do find "/proc/$pid/fd" -mindepth 1 | wc -l; done)
 	run -0 "$tools/talk" -q -c 50 -n 20 "$address" 'random:300' read
 	turned_away_is 1000
-	wait_until descriptors_are "$before"
+	wait_until workers_have_descriptors "$before"
 	says "send:$v1$request" read
 	[[ $output == *'hello, and welcome'* ]]
 }
 
-descriptors_are() {
+workers_have_descriptors() {
 	[ "$(for pid in $(workers); do find "/proc/$pid/fd" -mindepth 1 | wc -l; done)" = "$1" ]
 }
 

@@ -16,11 +16,6 @@ setup() {
 
 teardown() { common_teardown; }
 
-# configure TEXT: what the file says from now on.
-configure() {
-	printf '%s\n' "$1" >"$work/lastcall.conf"
-}
-
 site="service site http { root site; keepalive 1s; }"
 
 # start_site_conf [TEXT]: two workers and a site at a port of the kernel's choice.
@@ -38,19 +33,6 @@ generation() {
 
 generation_is() {
 	[ "$(generation)" = "$1" ]
-}
-
-# The listening socket at an address, as the kernel numbers it.
-inode_of() {
-	ss -Hltne "sport = :${1##*:}" | grep -o 'ino:[0-9]*'
-}
-
-descriptors() {
-	find "/proc/$server/fd" -mindepth 1 | wc -l
-}
-
-descriptors_are() {
-	[ "$(descriptors)" -eq "$1" ]
 }
 
 # retired: only the workers of the newest generation are left.

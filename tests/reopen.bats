@@ -43,21 +43,12 @@ log_has() {
 	grep -q -- "$2" "$1"
 }
 
-# has_lines FILE N
-has_lines() {
-	[ -e "$1" ] && [ "$(wc -l <"$1")" -eq "$2" ]
-}
-
 # Nobody of the server, in no generation, has a file open that was renamed.
 nobody_has_old() {
 	local pid
 	for pid in "$server" $(workers); do
 		[ -z "$(find "/proc/$pid/fd" -lname '*.log.[0-9]*' 2>/dev/null)" ] || return 1
 	done
-}
-
-descriptors() {
-	find "/proc/$1/fd" -mindepth 1 | wc -l
 }
 
 state_is() {

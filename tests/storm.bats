@@ -13,8 +13,8 @@ teardown() {
 	common_teardown
 }
 
-# configure TEXT: the next configuration, with what the index says.
-configure() {
+# configure_index TEXT: the next configuration, with what the index says.
+configure_index() {
 	mkdir -p "$work/$1"
 	chmod 755 "$work/$1"
 	echo "$1" >"$work/$1/index.html"
@@ -41,12 +41,12 @@ ticks() {
 
 # storm_of SIGNAL…: half of it, what is to be in force in the end, and the other half.
 storm_of() {
-	configure first
+	configure_index first
 	start run -c "$work/lastcall.conf"
 	cp site/1k.txt first/
 	load_begin -c 16 -m close -t /1k.txt -e 1000 -d 600000 -T 30000
 	"$tools/storm" "$server" $((LASTCALL_STORM / 2)) "$@"
-	configure second
+	configure_index second
 	cp site/1k.txt second/
 	mv var/access.log var/access.log.1
 	mv var/error.log var/error.log.1

@@ -25,11 +25,6 @@ teardown() {
 
 site="service site http { root site; keepalive 1s; }"
 
-# configure TEXT: what the file says from now on.
-configure() {
-	printf '%s\n' "$1" >"$work/lastcall.conf"
-}
-
 # activate OPTION… -- WORD…: the activator with `lastcall WORD…`. through=PREFIX puts a command in front.
 activate() {
 	local options=()

@@ -36,10 +36,6 @@ replace_by_script() {
 	replace "$work/script"
 }
 
-configure() {
-	printf '%s\n' "$1" >"$work/lastcall.conf"
-}
-
 site="service site http { root site; keepalive 1s; }"
 
 start_site_conf() {
@@ -58,18 +54,6 @@ program_of() {
 	stat -L -c %i "/proc/$1/exe"
 }
 
-inode_of() {
-	ss -Hltne "sport = :${1##*:}" | grep -o 'ino:[0-9]*'
-}
-
-descriptors() {
-	find "/proc/$server/fd" -mindepth 1 | wc -l
-}
-
-descriptors_are() {
-	[ "$(descriptors)" -eq "$1" ]
-}
-
 retired() {
 	[ "$(ctl status | grep -c retiring)" -eq 0 ]
 }
@@ -79,9 +63,10 @@ upgraded() {
 }
 
 note_before() {
+	# First: the master closes its end of a client some time after the client has ended.
+	descriptors_before=$(descriptors)
 	workers_before=$(workers) program_before=$(program_of "$server")
 	listeners_before=$(ctl status | awk '/^ADDRESS/, /^$/ { print $1, $2, $3, $NF }')
-	descriptors_before=$(descriptors)
 }
 
 # as_before: the same program, workers and listeners, no child more, and everybody is served.

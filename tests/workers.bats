@@ -87,7 +87,7 @@ sockets() {
 }
 
 # The kinds of descriptors that a process has, without the numbers of sockets and pipes.
-descriptors() {
+kinds_of_descriptors() {
 	find "/proc/$1/fd" -printf '%l\n' 2>/dev/null | sed 's/[0-9]\{1,\}/N/g' | sort
 }
 
@@ -817,7 +817,7 @@ queue_is() {
 	serves
 	client -c 50 -m close -t /1k.txt -e 1000 -n 500
 	nothing_lost
-	before=$(descriptors "$server")
+	before=$(kinds_of_descriptors "$server")
 	for ((round = 0; round < 2; round++)); do
 		pids=$(workers | tr '\n' ' ')
 		kill -KILL $pids
@@ -825,18 +825,18 @@ queue_is() {
 		serves
 	done
 	wait_until log_has 'was killed by signal 9' 50
-	after=$(descriptors "$server")
+	after=$(kinds_of_descriptors "$server")
 	diff <(echo "$before") <(echo "$after")
 	stop_server
 	[ "$ended" -eq 0 ]
 	start_site
 	serves
 	client -c 50 -m close -t /1k.txt -e 1000 -n 1000
-	before=$(for pid in "$server" $(workers); do wait_until settled "$pid"; descriptors "$pid"; done)
+	before=$(for pid in "$server" $(workers); do wait_until settled "$pid"; kinds_of_descriptors "$pid"; done)
 	client -c 50 -m close -t /1k.txt -e 1000 -n "$connections" -d 3600000
 	nothing_lost
 	[ "$(counted answered)" -eq "$connections" ]
-	after=$(for pid in "$server" $(workers); do wait_until settled "$pid"; descriptors "$pid"; done)
+	after=$(for pid in "$server" $(workers); do wait_until settled "$pid"; kinds_of_descriptors "$pid"; done)
 	diff <(echo "$before") <(echo "$after")
 	stop_server
 	[ "$ended" -eq 0 ]
