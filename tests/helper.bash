@@ -292,3 +292,17 @@ workers_memory() {
 	done
 	echo $sum
 }
+
+# inject SYSCALL ERROR [WHEN]: has a system call of the master fail.
+inject() {
+	strace -qq -o /dev/null -p "$server" -e "trace=$1" -e "inject=$1:error=$2:when=${3:-1}" 3>&- &
+	tracer=$!
+	background+=($tracer)
+	wait_until grep -q "TracerPid:.*$tracer" "/proc/$server/status"
+}
+
+inject_ends() {
+	kill -INT "$tracer"
+	wait "$tracer" || :
+	wait_until grep -q 'TracerPid:.*0' "/proc/$server/status"
+}

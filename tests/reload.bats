@@ -147,6 +147,21 @@ reload_under_load() {
 	reload_under_load silent -i 100
 }
 
+@test "reloads under load lose nothing: connect, and never speak" {
+	start_conf "workers 2; log-level info; service site http { root site; header-timeout 200ms; } listen 127.0.0.1:0 -> site;"
+	reload_under_load connect -i 200
+}
+
+@test "reloads under load lose nothing: echo, over IPv6" {
+	start_conf "workers 2; log-level info; listen [::1]:0 -> echo;"
+	reload_under_load close -P echo -b 512
+}
+
+@test "reloads under load lose nothing: a Unix socket" {
+	start_conf "workers 2; log-level info; listen unix:$work/run/site -> echo;"
+	reload_under_load close -P echo -b 512
+}
+
 @test "reloads under load lose nothing: without privilege" {
 	export LASTCALL_CONTROL=$work/run/control
 	as=$unprivileged start_site_conf
@@ -879,4 +894,45 @@ resident_of() {
 	[ "$("$lastcall" status | grep -c retiring)" -gt 48 ]
 	exec 5>&-
 	wait_until retired
+}
+
+@test "what fails on the way, of descriptors, memory, sockets or files, leaves all as before, and the next reload works" {
+	is_sanitized && skip 'LeakSanitizer and strace trace the same process'
+	port=$(free_port)
+	start_site_conf
+	note_before
+	configure "workers 2; log-level info; error-log $work/log.next; service site http { root site; access-log $work/access; }
+		control $LASTCALL_CONTROL { } control $work/run/second { }
+		listen 127.0.0.1:0 127.0.0.1:$port unix:$work/run/new.sock -> site;"
+	# Each of the first few calls of a kind, from the file that is read to the last worker that is born.
+	for fault in openat/EMFILE openat/ENOMEM socketpair/EMFILE socket/EMFILE bind/EACCES listen/EADDRINUSE clone,clone3,fork,vfork/EAGAIN; do
+		for when in 1 2 3; do
+			inject "${fault%/*}" "${fault#*/}" "$when"
+			failed=0
+			"$lastcall" reload 2>told || failed=$?
+			inject_ends
+			if [ "$failed" -ne 0 ]; then
+				grep -q 'lastcall: error: reload: ' told
+				# The endpoint that is asked is the same, by whatever name.
+				as_before
+				[ ! -e "$work/run/new.sock" ]
+				[ ! -e "$work/run/second" ]
+				nobody_listens "$port"
+				continue
+			fi
+			# There is no such call: back to what was.
+			configure_next=$(cat lastcall.conf)
+			configure "workers 2; log-level info; $site listen 127.0.0.1:0 -> site;"
+			"$lastcall" reload
+			wait_until retired
+			# The same configuration has as many as it had.
+			wait_until descriptors_are "$descriptors_before"
+			note_before
+			configure "$configure_next"
+		done
+	done
+	"$lastcall" reload
+	get "127.0.0.1:$port"
+	curl -sf --unix-socket "$work/run/new.sock" http://x/
+	"$lastcall" ping -s "$work/run/second"
 }

@@ -367,6 +367,21 @@ upgrade_under_load() {
 	upgrade_under_load silent -i 100
 }
 
+@test "upgrades under load lose nothing: connect, and never speak" {
+	start_conf "workers 2; log-level info; service site http { root site; header-timeout 200ms; } listen 127.0.0.1:0 -> site;"
+	upgrade_under_load connect -i 200
+}
+
+@test "upgrades under load lose nothing: echo, over IPv6" {
+	start_conf "workers 2; log-level info; listen [::1]:0 -> echo;"
+	upgrade_under_load close -P echo -b 512
+}
+
+@test "upgrades under load lose nothing: a Unix socket" {
+	start_conf "workers 2; log-level info; listen unix:$work/run/site -> echo;"
+	upgrade_under_load close -P echo -b 512
+}
+
 @test "upgrades under load lose nothing: without privilege" {
 	export LASTCALL_CONTROL=$work/run/control
 	as=$unprivileged start_site_conf
@@ -618,20 +633,6 @@ END
 		wait_until test ! -e "/proc/$pid"
 	done
 	port_is_free "${address##*:}"
-}
-
-# inject SYSCALL ERROR [WHEN]: has a system call of the master fail.
-inject() {
-	strace -qq -o /dev/null -p "$server" -e "trace=$1" -e "inject=$1:error=$2:when=${3:-1}" 3>&- &
-	tracer=$!
-	background+=($tracer)
-	wait_until grep -q "TracerPid:.*$tracer" "/proc/$server/status"
-}
-
-inject_ends() {
-	kill -INT "$tracer"
-	wait "$tracer" || :
-	wait_until grep -q 'TracerPid:.*0' "/proc/$server/status"
 }
 
 @test "what fails on the way, of memory, descriptors, a child or the execve itself, leaves all as before" {
