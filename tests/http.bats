@@ -614,3 +614,36 @@ hostile() {
 		done
 	done
 }
+
+# held_after HEAD: how many connections the server still has when the client has read the whole answer and closes nothing.
+held_after() {
+	exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"
+	# shellcheck disable=SC2059
+	printf "$1" >"$work/head"
+	cat "$work/head" >&6 # in one piece, which printf does not do
+	timeout 10 cat <&6 >"$work/said"
+	connections
+	exec 6>&-
+}
+
+connections() {
+	"$lastcall" status -s "$work/control" | sed -n 's/.* listener, \([0-9]*\) connection.*/\1/p'
+}
+
+no_connections() {
+	[ "$(connections)" -eq 0 ]
+}
+
+@test "who has said that it sends nothing more is closed at once; who has not is listened to for a while" {
+	head -c 300000 /dev/zero >site/300k
+	start_site -s "$work/control"
+	[ "$(held_after "GET / HTTP/1.1$crlf$host$end")" -eq 0 ]
+	grep -q '^HTTP/1.1 200' "$work/said"
+	[ "$(held_after "GET / HTTP/1.0$crlf$crlf")" -eq 0 ]
+	# More came with it, a body came, a long answer is still on its way, it was refused.
+	for head in "GET / HTTP/1.0$crlf$crlf$crlf" "GET / HTTP/1.1$crlf${host}Content-Length: 1$crlf${end}x" \
+		"GET /300k HTTP/1.0$crlf$crlf" "GET / HTTP/9.9$crlf$crlf"; do
+		[ "$(held_after "$head")" -eq 1 ]
+		wait_until no_connections
+	done
+}

@@ -3,8 +3,9 @@
  * error of accept(2) means, and how a listener is left.
  *
  * Under epoll one worker is woken for a connection (EPOLLEXCLUSIVE), and it is often the same one.
- * So whoever is ahead of a sibling by more than a little takes itself out of the set for DEFER_MS
- * and rings the sibling's bell, then takes one connection if it is still there, and defers again. A
+ * So whoever is ahead of a sibling by more than a little takes itself out of the set for DEFER_MS,
+ * or until it is ahead no more, and rings the sibling's bell. Then it takes one connection if it is
+ * still there, and defers again. A
  * sibling that has not turned its loop PATIENCE_MS after it was first told (it is stopped, or busy)
  * is not deferred to until it does: no connection waits longer for the sake of balance.
  */
@@ -189,17 +190,25 @@ static void pass_on(struct acceptor *acceptor, int sibling)
 	bell_ring(worker->from->bells[sibling]);
 }
 
-/* Defers to a sibling if we are ahead of it. Returns whether it did. */
-static bool defer(struct acceptor *acceptor)
+/* The sibling that we are ahead of by more than a little, or -1. */
+static int whom_ahead_of(const struct worker *worker)
 {
-	struct worker *worker = acceptor->worker;
 	uint32_t least = 0;
 	int sibling;
 
 	if (worker->phase != PHASE_SERVING || worker->open <= SLACK)
-		return false;
+		return -1;
 	sibling = least_sibling(worker, &least);
-	if (sibling == -1 || worker->open <= least + SLACK + least / 8)
+	return sibling == -1 || worker->open <= least + SLACK + least / 8 ? -1 : sibling;
+}
+
+/* Defers to a sibling if we are ahead of it. Returns whether it did. */
+static bool defer(struct acceptor *acceptor)
+{
+	struct worker *worker = acceptor->worker;
+	int sibling = whom_ahead_of(worker);
+
+	if (sibling == -1)
 		return false;
 	take_out(acceptor, ACCEPTOR_DEFERRED, worker->now + DEFER_MS);
 	pass_on(acceptor, sibling);
@@ -705,6 +714,8 @@ int64_t acceptors_return(struct worker *worker)
 		bool deferred = acceptor->state == ACCEPTOR_DEFERRED;
 
 		at = at->next_out;
+		if (deferred && whom_ahead_of(worker) == -1)
+			acceptor->until = 0; /* with short connections that is soon */
 		if (acceptor->state == ACCEPTOR_FULL ? !room : worker->now < acceptor->until) {
 			acceptor->next_out = worker->out;
 			worker->out = acceptor;

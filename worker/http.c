@@ -114,11 +114,22 @@ static void ask(struct connection *c, int64_t waited)
 		http->turn = c->worker->now + wait;
 }
 
+/*
+ * Whether the client has said that this request is its last, and nothing is here that belies it: so
+ * nothing will come that closing could reset the answer for (RFC 9112, 9.6).
+ */
+static bool is_farewell(const struct connection *c, const struct request *r)
+{
+	return !r->keep_alive && !r->chunked && r->content_length == 0 &&
+	    buffer_length(c->in) == r->head_length;
+}
+
 static void begin_answer(struct connection *c)
 {
 	struct http *http = http_of(c);
 	const struct request *r = &http->request;
 
+	http->farewell = is_farewell(c, r);
 	if (r->content_length > (uint64_t)options_of(c)->max_body) {
 		respond_refuse(c, 413);
 	} else if (r->expects_continue && (r->chunked || r->content_length > 0)) {
@@ -249,7 +260,7 @@ static void http_ready(struct connection *c, unsigned events)
 			drained = true;
 		if (http->last && http->step == STEP_HEAD) {
 			if (http_flush(c))
-				connection_finish(c, false);
+				connection_finish(c, http->farewell && drained);
 			return;
 		}
 		switch (http->step) {

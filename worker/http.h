@@ -77,6 +77,7 @@ struct http {
 	struct http_options *site; /* that the request is for; NULL: none was found yet */
 	enum http_step step;
 	bool last; /* the connection ends after this answer */
+	bool farewell; /* and the client sends nothing more: it has said so */
 	bool drained; /* HEAD: it was read ahead, to the end of what there was */
 	bool
 	    timed; /* the deadline that is set is that of the head or the body that is being read */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "descriptor.h"
@@ -43,6 +44,9 @@ void stream_file(struct connection *c, int status, const struct file *file, stru
 	http->parts = http->part = 0;
 	http->type = file->type;
 	http->identity = file->identity;
+	/* More than this is still on its way for long, and would be lost to a client's error. */
+	if (range.length > BUFFER_SIZE)
+		http->farewell = false;
 	http->step = STEP_ANSWER;
 }
 
@@ -124,10 +128,11 @@ void stream_parts(struct connection *c, const struct file *file, int parts)
 /* ---- sending ---- */
 
 /*
- * Sends a piece of a file: reads it, and looks only then whether the file is still what it was, so
- * that all that is ever sent is of one state of it. Not with sendfile(2), which queues the file's
- * own pages: a rewrite in place would change what was sent already. Returns how much was sent, 0
- * when the file is not what it was, or -1 with errno of send(2).
+ * Sends a piece of a file, after the head that is still in the output buffer: reads it, and looks
+ * only then whether the file is still what it was, so that all that is ever sent is of one state of
+ * it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change what
+ * was sent already. Returns how much was sent, head and all, 0 when the file is not what it was, or
+ * -1 with errno of sendmsg(2).
  */
 static ssize_t send_piece(struct connection *c)
 {
@@ -135,10 +140,34 @@ static ssize_t send_piece(struct connection *c)
 	char bytes[PIECE];
 	size_t length = http->left < sizeof bytes ? (size_t)http->left : sizeof bytes;
 	ssize_t got = pread(http->file - 1, bytes, length, http->at);
+	struct iovec pieces[2] = {{.iov_len = 0}, {.iov_base = bytes, .iov_len = (size_t)got}};
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
 
 	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
 		return 0;
-	return send(c->watch.fd, bytes, (size_t)got, MSG_NOSIGNAL);
+	if (c->out != NULL) {
+		pieces[0].iov_base = c->out->bytes + c->out->begin;
+		pieces[0].iov_len = buffer_length(c->out);
+	}
+	return sendmsg(c->watch.fd, &message, MSG_NOSIGNAL);
+}
+
+/* Bytes went out: first those of the head, then those of the file. */
+static void count_sent(struct connection *c, size_t sent)
+{
+	struct http *http = http_of(c);
+
+	if (c->out != NULL) {
+		size_t head = buffer_length(c->out) < sent ? buffer_length(c->out) : sent;
+
+		c->out->begin += (uint32_t)head;
+		sent -= head;
+		if (buffer_length(c->out) == 0)
+			buffer_give(&c->worker->buffers, &c->out);
+	}
+	http->at += (off_t)sent;
+	http->left -= sent;
+	http->sent += sent;
 }
 
 static bool end_broken(struct connection *c, enum outcome outcome)
@@ -169,9 +198,7 @@ static bool send_rest(struct connection *c, uint64_t *turn)
 			return wait_for_room(c);
 		sent = send_piece(c);
 		if (sent > 0) {
-			http->at += sent;
-			http->left -= (uint64_t)sent;
-			http->sent += (uint64_t)sent;
+			count_sent(c, (size_t)sent);
 			*turn += (uint64_t)sent;
 		} else if (sent == 0) {
 			return end_broken(c, OUTCOME_BROKEN);
@@ -189,13 +216,15 @@ bool stream_step(struct connection *c, uint64_t *turn)
 	struct http *http = http_of(c);
 
 	for (;;) {
-		if (!http_flush(c) || !send_rest(c, turn))
+		if (!send_rest(c, turn))
 			return false;
 		if (http->part >= http->parts)
 			break;
 		if (!begin_part(c, http->part + 1))
 			return end_broken(c, OUTCOME_BROKEN);
 	}
+	if (!http_flush(c))
+		return false;
 	stream_close(c);
 	respond_log(c, http->status, http->sent);
 	respond_next(c);
