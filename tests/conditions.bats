@@ -14,11 +14,6 @@ teardown() {
 	common_teardown
 }
 
-# is_settled FILE: it was changed so long ago that its tag is a strong one.
-is_settled() {
-	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
-}
-
 # get TARGET OPTION…: asks with curl. Sets status, the head in $work/head.text, the body in $work/body.
 get() {
 	local target=$1

@@ -69,11 +69,6 @@ same_workers() {
 	[ "$(workers | sort | tr '\n' ' ')" = "$(sort "$work/workers" | tr '\n' ' ')" ]
 }
 
-# is_settled FILE: it was changed so long ago that it is kept in the cache.
-is_settled() {
-	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
-}
-
 # ---- paths ----
 
 @test "no path leads above the root" {

@@ -293,6 +293,11 @@ workers_memory() {
 	echo $sum
 }
 
+# is_settled FILE: it was changed so long ago that it is kept in the cache, with a strong tag (touch is a change too).
+is_settled() {
+	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
+}
+
 # inject SYSCALL ERROR [WHEN]: has a system call of the master fail.
 inject() {
 	strace -qq -o /dev/null -p "$server" -e "trace=$1" -e "inject=$1:error=$2:when=${3:-1}" 3>&- &

@@ -231,11 +231,6 @@ prepare_pipeline() {
 	wait_until is_settled site/99
 }
 
-# is_settled FILE: it was changed so long ago that it is kept in the cache (touch is a change too).
-is_settled() {
-	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
-}
-
 # The bodies of all answers in a row; each ends with a line.
 bodies() {
 	tr -d '\r' <"$1" | awk '/^HTTP\/1.1 / { head = 1 } !head { print } /^$/ { head = 0 }'

@@ -205,8 +205,3 @@ connections_are() {
 		[ $round != 1 ] || wait_until is_settled site/8192
 	done
 }
-
-# is_settled FILE: it was changed so long ago that it is kept in the cache.
-is_settled() {
-	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
-}

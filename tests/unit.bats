@@ -16,6 +16,7 @@ unit() {
 @test "sockets that came with the start" { unit activation_test; }
 @test "addresses" { unit address_test; }
 @test "what an upgrade carries over" { unit carry_test; }
+@test "blocks of the file cache" { unit blocks_test; }
 @test "bodies of requests" { unit body_test; }
 @test "clients of control" { unit client_test; }
 @test "closing, and taking it back" { unit closing_test; }

@@ -47,15 +47,7 @@ const char *answer_reason(int status)
 }
 
 /* What fits is added; ANSWER_HEAD_MAX makes sure that it does. */
-static void add(struct buffer *out, const char *bytes, size_t length)
-{
-	if (length > buffer_room(out))
-		length = buffer_room(out);
-	memcpy(out->bytes + out->end, bytes, length);
-	out->end += (uint32_t)length;
-}
-
-#define ADD(out, literal) add(out, literal, sizeof(literal) - 1)
+#define ADD(out, literal) buffer_add(out, literal, sizeof(literal) - 1)
 
 /* The Date field; written anew once a second. The two statics are a cache of the clock, no state.
  */
@@ -69,7 +61,7 @@ static void add_date(struct buffer *out)
 		date_format(now, field + 6);
 		of = now;
 	}
-	add(out, field, sizeof field - 1);
+	buffer_add(out, field, sizeof field - 1);
 }
 
 static void add_common(struct buffer *out)
@@ -89,7 +81,7 @@ size_t answer_promise(char *out, size_t size, int64_t ms)
 static void add_end(struct buffer *out, const struct answer_manner *manner)
 {
 	if (manner->promise != NULL)
-		add(out, manner->promise, manner->promise_length);
+		buffer_add(out, manner->promise, manner->promise_length);
 	else
 		ADD(out, "Connection: close\r\n");
 	ADD(out, "\r\n");
@@ -100,11 +92,11 @@ void answer_head(struct buffer *out, const struct answer_manner *manner, int sta
 {
 	const struct status *row = find_status(status);
 
-	add(out, row->line, row->length);
+	buffer_add(out, row->line, row->length);
 	add_common(out);
-	add(out, fields, length);
+	buffer_add(out, fields, length);
 	if (manner->fields_length > 0)
-		add(out, manner->fields, manner->fields_length);
+		buffer_add(out, manner->fields, manner->fields_length);
 	add_end(out, manner);
 }
 
@@ -135,7 +127,7 @@ static size_t add_page(struct buffer *out, const struct answer_manner *manner, i
 	answer_head(out, manner, status, about, (size_t)n < sizeof about ? (size_t)n : 0);
 	if (manner->head)
 		return 0;
-	add(out, page, (size_t)length);
+	buffer_add(out, page, (size_t)length);
 	return (size_t)length;
 }
 

@@ -38,6 +38,14 @@ void buffer_give(struct buffers *buffers, struct buffer **buffer)
 	*buffer = NULL;
 }
 
+void buffer_add(struct buffer *buffer, const char *bytes, size_t length)
+{
+	if (length > buffer_room(buffer))
+		length = buffer_room(buffer);
+	memcpy(buffer->bytes + buffer->end, bytes, length);
+	buffer->end += (uint32_t)length;
+}
+
 void buffer_compact(struct buffer *buffer)
 {
 	size_t length = buffer_length(buffer);

@@ -42,6 +42,9 @@ static inline size_t buffer_room(const struct buffer *buffer)
 	return sizeof buffer->bytes - buffer->end;
 }
 
+/* Appends bytes; what has no room is left out. */
+void buffer_add(struct buffer *buffer, const char *bytes, size_t length);
+
 /* Moves what is in it to its beginning, so that all its room is at the end. */
 void buffer_compact(struct buffer *buffer);
 

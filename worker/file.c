@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "date.h"
@@ -25,8 +26,9 @@ struct file_cached {
 	uint64_t moment; /* when it was last looked at, as in file_wanted */
 	struct identity identity;
 	struct file_fields fields;
+	bool wanted; /* since the hand last passed */
+	block_chain body; /* 0: empty */
 	char path[CACHED_PATH_MAX];
-	char body[FILE_CACHED_MAX];
 };
 
 int root_borrow(struct root *root, const char *path, int fd)
@@ -67,7 +69,7 @@ int root_start(struct root *root)
 	if (memory == MAP_FAILED)
 		return -1;
 	root->cache = memory;
-	return 0;
+	return blocks_open(&root->blocks, root->manner->cache);
 }
 
 void root_stop(struct root *root)
@@ -75,6 +77,16 @@ void root_stop(struct root *root)
 	if (root->cache != NULL)
 		munmap(root->cache, FILE_CACHE_SLOTS * sizeof(struct file_cached));
 	root->cache = NULL;
+	blocks_close(&root->blocks);
+}
+
+/* Takes a file out of the cache. */
+static void forget(struct root *root, struct file_cached *cached)
+{
+	if (cached->hash == 0)
+		return;
+	chain_give(&root->blocks, cached->body);
+	cached->hash = 0;
 }
 
 /*
@@ -100,7 +112,7 @@ static void look_after(struct root *root, int64_t now)
 	root->device = fresh.device;
 	root->inode = fresh.inode;
 	for (size_t i = 0; i < FILE_CACHE_SLOTS; i++)
-		root->cache[i].hash = 0;
+		forget(root, &root->cache[i]);
 }
 
 static struct identity identity_of(const struct stat *info)
@@ -142,8 +154,8 @@ static struct file_cached *place_of(const struct root *root, uint32_t hash)
 }
 
 /* Gives the file from the cache if it is there and still true. */
-static bool find_cached(const struct root *root, const char *path, enum coding coding,
-    uint64_t moment, struct file *file)
+static bool find_cached(
+    struct root *root, const char *path, enum coding coding, uint64_t moment, struct file *file)
 {
 	uint32_t hash = hash_of(path, coding);
 	struct file_cached *cached = place_of(root, hash);
@@ -155,12 +167,14 @@ static bool find_cached(const struct root *root, const char *path, enum coding c
 	 * this one. What was seen for somebody who had asked no sooner is seen for all. */
 	if ((moment == 0 || cached->moment != moment) &&
 	    (fstatat(root->fd, path, &info, 0) == -1 || !is_same(&info, &cached->identity))) {
-		cached->hash = 0;
+		forget(root, cached);
 		return false;
 	}
 	cached->moment = moment;
+	cached->wanted = true;
 	file->fd = -1;
-	file->body = cached->body;
+	file->blocks = &root->blocks;
+	file->kept = cached->body;
 	file->size = (uint64_t)cached->identity.size;
 	file->identity = cached->identity;
 	file->modified = cached->modified;
@@ -178,19 +192,54 @@ static bool is_settled(const struct identity *identity)
 	    now - identity->modified.tv_sec > SETTLED_SECONDS;
 }
 
+/* Room among the blocks, at the cost of those that nobody has asked for lately. */
+static block_chain make_room(struct root *root, size_t length)
+{
+	if (length > (size_t)root->blocks.count * BLOCK_SIZE)
+		return 0;
+	for (int looks = 0;
+	     looks < 2 * FILE_CACHE_SLOTS && !blocks_have_room(&root->blocks, length); looks++) {
+		struct file_cached *cached = &root->cache[root->hand++ % FILE_CACHE_SLOTS];
+
+		if (!cached->wanted)
+			forget(root, cached);
+		cached->wanted = false;
+	}
+	return chain_take(&root->blocks, length);
+}
+
+/* Reads all of a file into blocks. Returns whether it is what it was when it was opened. */
+static bool read_whole(const struct root *root, block_chain body, const struct file *file)
+{
+	struct iovec pieces[FILE_CACHED_MAX / BLOCK_SIZE];
+	int count = chain_pieces(
+	    &root->blocks, body, 0, file->size, pieces, (int)(sizeof pieces / sizeof *pieces));
+
+	return readv(file->fd, pieces, count) == (ssize_t)file->size &&
+	    file_is_same(file->fd, &file->identity);
+}
+
 /* Keeps an open file if it is small and at rest. Then it is served from the cache at once. */
-static void keep(const struct root *root, const char *path, enum coding coding, struct file *file)
+static void keep(struct root *root, const char *path, enum coding coding, struct file *file)
 {
 	uint32_t hash = hash_of(path, coding);
 	struct file_cached *cached = place_of(root, hash);
 	size_t length = strlen(path);
+	block_chain body = 0;
 
-	if (file->size > FILE_CACHED_MAX || length >= CACHED_PATH_MAX || !file->settled)
+	if (file->size > FILE_CACHED_MAX || length >= CACHED_PATH_MAX || !file->settled ||
+	    root->blocks.count == 0)
 		return;
-	cached->hash = 0;
-	if (pread(file->fd, cached->body, sizeof cached->body, 0) != (ssize_t)file->size ||
-	    !file_is_same(file->fd, &file->identity))
-		return;
+	forget(root, cached);
+	if (file->size > 0) {
+		body = make_room(root, (size_t)file->size);
+		if (body == 0)
+			return;
+		if (!read_whole(root, body, file)) {
+			chain_give(&root->blocks, body);
+			return;
+		}
+	}
 	memcpy(cached->path, path, length + 1);
 	cached->fields = file->made;
 	cached->coding = coding;
@@ -198,9 +247,12 @@ static void keep(const struct root *root, const char *path, enum coding coding, 
 	cached->modified = file->modified;
 	cached->type = file->type;
 	cached->moment = 0;
+	cached->wanted = true;
+	cached->body = body;
 	cached->hash = hash;
 	fd_close(&file->fd);
-	file->body = cached->body;
+	file->blocks = &root->blocks;
+	file->kept = body;
 	file->fields = &cached->fields;
 }
 
@@ -289,7 +341,7 @@ static int open_file(const struct root *root, const char *path, const char *name
 		fd_close(&file->fd);
 		return 301;
 	}
-	file->body = NULL;
+	file->kept = 0;
 	file->size = (uint64_t)info.st_size;
 	file->identity = identity_of(&info);
 	file->settled = is_settled(&file->identity);

@@ -8,6 +8,9 @@
  * from the first. The root is followed if it is replaced (a deploy that swaps a link), at most
  * ROOT_CHECK_MS later.
  *
+ * It has room for so many bytes and no more. For a new file it forgets those that were not asked
+ * for since it last looked; what is being sent stays until that is done, and takes room so long.
+ *
  * The fields of an answer that depend only on the file and the configuration are made when it is
  * opened, and kept with it.
  */
@@ -21,12 +24,16 @@
 #include <time.h>
 
 #include "coding.h"
+#include "blocks.h"
 #include "system.h"
 
 struct types;
 
 #define ROOT_CHECK_MS 1000
-#define FILE_CACHED_MAX 8192 /* bytes of a file that is kept */
+#define FILE_CACHED_MAX (256 * 1024) /* bytes of a file that is kept */
+#define FILE_JOINED_MAX                                                                            \
+	8192 /* bytes of one that is copied behind its head, and sent with others                  \
+	      */
 #define FILE_CACHE_SLOTS 512
 #define FILE_FIELDS_MAX 512
 
@@ -37,6 +44,7 @@ struct file_manner {
 	const char *charset; /* of text types; NULL: none is said */
 	bool vary; /* answers depend on Accept-Encoding */
 	enum system_links links;
+	size_t cache; /* bytes that each root keeps at most */
 };
 
 struct root {
@@ -47,6 +55,8 @@ struct root {
 	ino_t inode;
 	int64_t checked_at; /* ms */
 	struct file_cached *cache; /* FILE_CACHE_SLOTS, mapped; NULL until root_start */
+	struct blocks blocks; /* what is in them */
+	unsigned hand; /* the slot that is looked at next when room is needed */
 };
 
 /* What tells one state of a file from another. */
@@ -68,11 +78,15 @@ struct file_fields {
 	char text[FILE_FIELDS_MAX];
 };
 
-/* A file to be sent. Either cached (fd -1, body valid until the next call) or open. */
+/*
+ * A file to be sent. Either kept (fd -1) or open. What is kept is only there until the next call,
+ * unless it is held (blocks.h).
+ */
 struct file {
 	int fd; /* owned by the caller */
 	bool settled; /* another change would be seen in its identity */
-	const char *body; /* NULL unless cached */
+	struct blocks *blocks; /* kept: where */
+	block_chain kept; /* 0: it is not, or empty */
 	uint64_t size;
 	time_t modified; /* as Last-Modified says it: never later than now */
 	const char *type; /* its media type, without a charset; lives as long as the types */

@@ -42,6 +42,7 @@ struct http_options {
 	int64_t keepalive, header_timeout, send_timeout; /* ms */
 	int64_t max_body, max_header; /* bytes */
 	int64_t min_body_rate; /* bytes a second */
+	int64_t file_cache; /* bytes, of each root and in each worker */
 	char *access_log_path;
 	int64_t access_log_format;
 
@@ -86,6 +87,8 @@ struct http {
 	int16_t status; /* ANSWER: of the answer under way */
 	int16_t parts, part; /* ANSWER: of a multipart answer, and which is being sent */
 	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
+	block_chain kept; /* or what is sent from the blocks of a root, and held there */
+	struct blocks *blocks;
 	uint32_t boundary; /* the number of this multipart answer */
 	const char *type; /* of the file, for its parts */
 	off_t at;
@@ -184,10 +187,10 @@ void respond_fail_with(struct connection *c, int status, const char *fields);
 void respond_refuse(struct connection *c, int status);
 
 /*
- * Whether the output buffer has room for the head and the body of a kept file (of one that is open
- * it needs none). What has gathered is sent if it is in the way.
+ * Makes room in the output buffer for the head and the body of a small file that is kept: what has
+ * gathered is sent if it is in the way. Where that does not help the file is sent after its head.
  */
-bool respond_has_room(struct connection *c, const struct file *file);
+void respond_make_room(struct connection *c, const struct file *file);
 
 /*
  * What follows on a head: these bytes of a file, now if they are kept and there is room, else as
@@ -216,8 +219,8 @@ bool respond_wants_parts(struct connection *c);
 /* Finds the file, or the sibling of it that is to be sent. Returns as file_find. */
 int respond_find(struct connection *c, struct place *place, struct file *file);
 
-/* Answers with a file that was found in that place. */
-void respond_file(struct connection *c, struct place *place, struct file *file);
+/* Answers with a file that was found. */
+void respond_file(struct connection *c, struct file *file);
 
 /* Answers with the listing of the folder of that place; path is what it was asked for by. */
 void respond_listing(struct connection *c, const struct place *place, const char *path);

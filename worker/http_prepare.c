@@ -20,7 +20,7 @@
 #define ANSWER_MAX (ANSWER_HEAD_MAX + CHALLENGE_MAX)
 _Static_assert(ANSWER_MAX >= FILE_HEAD_MAX + PART_HEAD_MAX &&
 	ANSWER_MAX + RULE_FIELDS_MAX <= sizeof((struct buffer *)0)->bytes &&
-	FILE_HEAD_MAX + RULE_FIELDS_MAX + FILE_CACHED_MAX <= sizeof((struct buffer *)0)->bytes,
+	FILE_HEAD_MAX + RULE_FIELDS_MAX + FILE_JOINED_MAX <= sizeof((struct buffer *)0)->bytes,
     "an answer has no room");
 
 /* ---- in the master: what only it may open ---- */
@@ -274,6 +274,7 @@ static int start_roots(struct http_options *http, char *why, size_t size)
 	    .charset = strcmp(http->charset, "off") != 0 ? http->charset : NULL,
 	    .vary = http->precompressed,
 	    .links = (enum system_links)http->links,
+	    .cache = (size_t)http->file_cache,
 	};
 	if (start_root(http, &http->root, "root", why, size) == -1)
 		return -1;

@@ -128,7 +128,7 @@ static void answer_path(struct connection *c, const char *path, bool folder)
 			status = 404;
 	}
 	if (status == 0)
-		respond_file(c, &place, &file);
+		respond_file(c, &file);
 	else if (status == 301)
 		redirect_to_folder(c, path);
 	else if (status == FILE_FOLDER && site->listing_room != NULL)

@@ -116,20 +116,27 @@ void respond_refuse(struct connection *c, int status)
 	respond_done(c, status, answer_status(c->out, &manner, status, NULL));
 }
 
-/*
- * Whether the output buffer has room for the head and the body of a kept file. What has gathered is
- * sent if it is in the way; small answers to pipelined requests so go out in few writes.
- */
-bool respond_has_room(struct connection *c, const struct file *file)
+/* Small answers to pipelined requests so go out in few writes. */
+void respond_make_room(struct connection *c, const struct file *file)
 {
 	size_t need = FILE_HEAD_MAX + site_of(c)->fields_length + (size_t)file->size;
 
-	if (file->body == NULL || buffer_room(c->out) >= need)
-		return true;
-	if (connection_flush(c) != TRANSFER_SOME)
-		return false; /* what is wrong is found when the buffer is sent again */
-	c->out = buffer_take(&c->worker->buffers);
-	return true;
+	if (file->kept == 0 || file->size > FILE_JOINED_MAX || buffer_room(c->out) >= need)
+		return;
+	/* What is wrong is found when the buffer is sent again. */
+	if (connection_flush(c) == TRANSFER_SOME)
+		c->out = buffer_take(&c->worker->buffers);
+}
+
+/* Appends bytes of a kept file, for which there is room. */
+static void add_kept(struct connection *c, const struct file *file, struct range range)
+{
+	struct iovec pieces[sizeof c->out->bytes / BLOCK_SIZE + 2];
+	int count = chain_pieces(file->blocks, file->kept, range.first, range.length, pieces,
+	    (int)(sizeof pieces / sizeof *pieces));
+
+	for (int i = 0; i < count; i++)
+		buffer_add(c->out, pieces[i].iov_base, pieces[i].iov_len);
 }
 
 /*
@@ -142,11 +149,9 @@ void respond_body(
 	if (head)
 		range.length = 0;
 	if (range.length == 0 ||
-	    (file->body != NULL && range.length <= (uint64_t)buffer_room(c->out))) {
+	    (file->kept != 0 && range.length <= (uint64_t)buffer_room(c->out))) {
 		if (range.length > 0)
-			memcpy(c->out->bytes + c->out->end, file->body + range.first,
-			    (size_t)range.length);
-		c->out->end += (uint32_t)range.length;
+			add_kept(c, file, range);
 		fd_close(&file->fd);
 		respond_done(c, status, range.length);
 		return;
@@ -167,9 +172,9 @@ static bool answer_with_page(
 	struct file file;
 	int n;
 
-	if (page == NULL || file_find(&site->root, &wanted, c->worker->now, &file) != 0 ||
-	    !respond_has_room(c, &file))
+	if (page == NULL || file_find(&site->root, &wanted, c->worker->now, &file) != 0)
 		return false;
+	respond_make_room(c, &file);
 	n = snprintf(about, sizeof about, "%s%.*s", fields != NULL ? fields : "",
 	    (int)file.fields->state_at, file.fields->text);
 	answer_head(c->out, manner, status, about, (size_t)n);

@@ -196,21 +196,11 @@ static void answer_conditionally(struct connection *c, struct file *file)
 #define NOTED_CONDITIONS                                                                           \
 	(NOTED_RANGE | NOTED_IF_MATCH | NOTED_IF_NONE_MATCH | NOTED_IF_UNMODIFIED_SINCE)
 
-void respond_file(struct connection *c, struct place *place, struct file *file)
+void respond_file(struct connection *c, struct file *file)
 {
 	const struct request *r = &http_of(c)->request;
 
-	if (!respond_has_room(c, file)) {
-		int status;
-
-		/* Its client does not read; it is sent from a descriptor, as that becomes ready. */
-		place->wanted.open = true;
-		status = file_find(place->root, &place->wanted, c->worker->now, file);
-		if (status != 0) {
-			respond_fail(c, status == FILE_FOLDER ? 403 : status);
-			return;
-		}
-	}
+	respond_make_room(c, file);
 	if ((r->noted & NOTED_CONDITIONS) || r->if_modified_since.length > 0) {
 		answer_conditionally(c, file);
 		return;
@@ -262,7 +252,6 @@ void respond_listing(struct connection *c, const struct place *place, const char
 		respond_fail(c, errno == EMFILE || errno == ENFILE || errno == ENOMEM ? 503 : 403);
 		return;
 	}
-	file.body = page;
 	/* Room for the head is there; what the page needs beyond that it may not have. */
 	if (!head && length + FILE_HEAD_MAX + site->fields_length > buffer_room(c->out) &&
 	    (site->listings_open >= LISTINGS_MAX || !keep_page(page, length, &file))) {
@@ -274,9 +263,12 @@ void respond_listing(struct connection *c, const struct place *place, const char
 	    "Content-Length: %zu\r\nContent-Type: text/html; charset=utf-8\r\n", length);
 	answer_head(c->out, &manner, 200, about, (size_t)n);
 	worker_count_request(c->worker);
-	if (file.fd != -1) {
-		site->listings_open++;
-		http_of(c)->listed = true;
+	if (file.fd == -1) {
+		buffer_add(c->out, page, head ? 0 : length);
+		respond_done(c, 200, head ? 0 : length);
+		return;
 	}
+	site->listings_open++;
+	http_of(c)->listed = true;
 	respond_body(c, 200, &file, (struct range){0, length}, head);
 }

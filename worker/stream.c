@@ -17,12 +17,17 @@
 	(512 * 1024) /* of a file in one go, so that one client does not hold the others           \
 		      */
 #define PIECE (128 * 1024) /* of a file, read and sent at once */
+#define PIECES_MAX                                                                                 \
+	(PIECE / BLOCK_SIZE + 2) /* with one that begins within a block, and the head              \
+				  */
 
 void stream_close(struct connection *c)
 {
 	struct http *http = http_of(c);
 	int fd = http->file - 1;
 
+	chain_give(http->blocks, http->kept);
+	http->kept = 0;
 	if (http->file == 0)
 		return;
 	fd_close(&fd);
@@ -37,6 +42,10 @@ void stream_file(struct connection *c, int status, const struct file *file, stru
 	struct http *http = http_of(c);
 
 	http->file = file->fd + 1;
+	http->kept = file->kept;
+	http->blocks = file->blocks;
+	if (file->kept != 0)
+		chain_hold(file->blocks, file->kept);
 	http->status = (int16_t)status;
 	http->at = (off_t)range.first;
 	http->left = range.length;
@@ -128,27 +137,44 @@ void stream_parts(struct connection *c, const struct file *file, int parts)
 /* ---- sending ---- */
 
 /*
- * Sends a piece of a file, after the head that is still in the output buffer: reads it, and looks
- * only then whether the file is still what it was, so that all that is ever sent is of one state of
- * it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change what
- * was sent already. Returns how much was sent, head and all, 0 when the file is not what it was, or
- * -1 with errno of sendmsg(2).
+ * The next bytes of the file, at most PIECE: those that are kept, or read into room. Looks only
+ * after that whether the file is still what it was, so that all that is ever sent is of one state
+ * of it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change
+ * what was sent already. Returns how many pieces, or 0 when the file is not what it was.
+ */
+static int next_pieces(struct http *http, char *room, struct iovec *pieces, int max)
+{
+	size_t length = http->left < PIECE ? (size_t)http->left : PIECE;
+	ssize_t got;
+
+	if (http->kept != 0)
+		return chain_pieces(
+		    http->blocks, http->kept, (uint64_t)http->at, length, pieces, max);
+	got = pread(http->file - 1, room, length, http->at);
+	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
+		return 0;
+	pieces[0] = (struct iovec){.iov_base = room, .iov_len = (size_t)got};
+	return 1;
+}
+
+/*
+ * Sends them, after the head that is still in the output buffer. Returns how much was sent, head
+ * and all, 0 when the file is not what it was, or -1 with errno of sendmsg(2).
  */
 static ssize_t send_piece(struct connection *c)
 {
-	struct http *http = http_of(c);
-	char bytes[PIECE];
-	size_t length = http->left < sizeof bytes ? (size_t)http->left : sizeof bytes;
-	ssize_t got = pread(http->file - 1, bytes, length, http->at);
-	struct iovec pieces[2] = {{.iov_len = 0}, {.iov_base = bytes, .iov_len = (size_t)got}};
-	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+	char room[PIECE];
+	struct iovec pieces[PIECES_MAX] = {{.iov_len = 0}};
+	struct msghdr message = {.msg_iov = pieces};
+	int count = next_pieces(http_of(c), room, pieces + 1, PIECES_MAX - 1);
 
-	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
+	if (count == 0)
 		return 0;
 	if (c->out != NULL) {
 		pieces[0].iov_base = c->out->bytes + c->out->begin;
 		pieces[0].iov_len = buffer_length(c->out);
 	}
+	message.msg_iovlen = (size_t)count + 1;
 	return sendmsg(c->watch.fd, &message, MSG_NOSIGNAL);
 }
 
@@ -201,7 +227,9 @@ static bool send_rest(struct connection *c, uint64_t *turn)
 			count_sent(c, (size_t)sent);
 			*turn += (uint64_t)sent;
 		} else if (sent == 0) {
-			return end_broken(c, OUTCOME_BROKEN);
+			/* What comes before it is owed: answers, and a head that tells how much is
+			 * missing. */
+			return http_flush(c) && end_broken(c, OUTCOME_BROKEN);
 		} else if (errno == EAGAIN) {
 			return wait_for_room(c);
 		} else if (errno != EINTR) {
