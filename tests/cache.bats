@@ -75,7 +75,7 @@ grown() {
 
 @test "what many pipelined requests ask for is right, of small and of large files" {
 	for file in {1..21}; do
-		head -c $((file == 21 ? 150000 : 6500)) /dev/urandom | base64 >site/$file # whole lines
+		head -c "$((file == 21 ? 150000 : 6500))" /dev/urandom | base64 >"site/$file" # whole lines
 	done
 	wait_until is_settled site/21
 	start_cache 8m 'header Server-Timing none;'
