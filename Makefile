@@ -89,7 +89,9 @@ lint:
 	scripts/setup lint
 	scripts/lint
 
-bench: lastcall tools $(BENCHES)
+benches: $(BENCHES)
+
+bench: lastcall tools benches
 	scripts/setup bench
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/bench
 
@@ -137,6 +139,6 @@ endif
 endif
 
 FORCE:
-.PHONY: all tools run check soak lint bench fuzz conformance install clean FORCE
+.PHONY: all tools run check soak lint benches bench fuzz conformance install clean FORCE
 
 -include $(OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCHES:=.d)

@@ -205,3 +205,27 @@ connections_are() {
 		[ $round != 1 ] || wait_until is_settled site/8192
 	done
 }
+
+@test "idle connections hold no buffer: a slot each is all" {
+	start_conf "service site http { root site; keepalive 60s; }
+		workers 1;
+		control $work/control;
+		listen 127.0.0.1:0 -> site;"
+	curl -sS "http://$address/1k.txt" >/dev/null
+	before=$(workers_memory)
+	"$talk" -q -c 1000 -t 30000 "$address" "send:GET /1k.txt HTTP/1.1$crlf$host$crlf" 'until:\r\n\r\n' wait:4000 reset \
+		>"$work/idle" 2>&1 3>&- &
+	background+=($!)
+	wait_until connections_are 1000
+	wait_until is_answered 1001
+	grown=$(($(workers_memory) - before))
+	echo "grown by $grown KiB"
+	[ $grown -lt 700 ]
+	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq 1000 ]
+	wait "${background[-1]}"
+}
+
+# How many requests the only worker has answered.
+is_answered() {
+	[ "$("$lastcall" status -s "$work/control" | awk '$1 == 0 && $4 == "serving" { print $7 }')" -ge "$1" ]
+}

@@ -31,11 +31,51 @@ int connections_open(struct worker *worker)
 {
 	worker->max = (size_t)worker->config->max_connections;
 	worker->connections = reserve(worker->max * sizeof *worker->connections);
-	worker->peers = reserve(worker->max * sizeof *worker->peers);
-	if (worker->connections == NULL || worker->peers == NULL)
+	worker->privates = reserve(worker->max * sizeof *worker->privates);
+	if (worker->connections == NULL || worker->privates == NULL)
 		return -1;
 	/* One for what comes in and one for what goes out. */
 	return buffers_open(&worker->buffers, worker->max * 2);
+}
+
+const union address_socket *connection_peer(const struct connection *c, union address_socket *out)
+{
+	memset(out, 0, sizeof *out);
+	memcpy(out, &c->peer, sizeof c->peer);
+	return out;
+}
+
+void connection_set_peer(struct connection *c, const union address_socket *peer)
+{
+	if (peer->any.sa_family == AF_UNIX)
+		c->peer.any.sa_family = AF_UNIX;
+	else
+		memcpy(&c->peer, peer, sizeof c->peer);
+}
+
+void *connection_private(struct connection *c)
+{
+	struct worker *worker = c->worker;
+	union connection_private *private = worker->privates_vacant;
+
+	if (c->private != NULL)
+		return c->private;
+	if (private != NULL)
+		worker->privates_vacant = private->next;
+	else
+	private = &worker->privates[worker->privates_touched++];
+	memset(private, 0, sizeof *private);
+	c->private = private;
+	return private;
+}
+
+void connection_private_give(struct connection *c)
+{
+	if (c->private == NULL)
+		return;
+	c->private->next = c->worker->privates_vacant;
+	c->worker->privates_vacant = c->private;
+	c->private = NULL;
 }
 
 void connection_set_state(struct connection *c, enum connection_state state)
@@ -96,13 +136,11 @@ void connection_start(
 	struct worker *worker = acceptor->worker;
 	const struct service_config *service = acceptor->from.service;
 	struct connection *c = worker->vacant;
-	size_t place;
 
 	if (c != NULL)
 		worker->vacant = c->next;
 	else
 		c = &worker->connections[worker->touched++];
-	place = (size_t)(c - worker->connections);
 	*c = (struct connection){
 	    .watch = {.fd = fd, .ready = ready},
 	    .timer = {.fire = fire},
@@ -112,10 +150,8 @@ void connection_start(
 	    .options = service->options,
 	    .late = late,
 	    .last_call = late && worker_hears_last_call(worker),
-	    .peer = &worker->peers[place],
 	};
-	memcpy(c->peer, peer,
-	    peer->any.sa_family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in6));
+	connection_set_peer(c, peer);
 	connection_set_state(c, CONNECTION_FRESH);
 	worker->open++;
 	atomic_store_explicit(
@@ -253,6 +289,7 @@ void connection_finish(struct connection *c, bool clean)
 	buffer_give(&c->worker->buffers, &c->out);
 	if (c->service->close != NULL)
 		c->service->close(c);
+	connection_private_give(c);
 	connection_set_state(c, CONNECTION_LINGER);
 	c->linger_until = c->worker->now + LINGER_MAX_MS;
 	connection_deadline(c, LINGER_MS);
@@ -302,6 +339,7 @@ void connection_close(struct connection *c, enum outcome outcome)
 		loop_forget(worker->loop, &c->watch);
 	buffer_give(&worker->buffers, &c->in);
 	buffer_give(&worker->buffers, &c->out);
+	connection_private_give(c);
 	if (c->shared)
 		shutdown(c->watch.fd, SHUT_RDWR);
 	fd_close(&c->watch.fd);

@@ -66,9 +66,18 @@ struct connection {
 	struct connection *next_ahead;
 	int64_t linger_until; /* LINGER: the end of it, whatever still comes */
 	struct buffer *in, *out; /* NULL while empty */
-	union address_socket *peer; /* in the worker's table */
-	_Alignas(
-	    16) unsigned char private[CONNECTION_PRIVATE]; /* the service's own, zeroed at open */
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} peer; /* of one of a Unix socket only the family */
+	union connection_private *private; /* see connection_private() */
+};
+
+/* What a service keeps for a connection. */
+union connection_private {
+	union connection_private *next; /* free list */
+	_Alignas(16) unsigned char bytes[CONNECTION_PRIVATE];
 };
 
 /* What reading and writing can come to. */
@@ -112,11 +121,19 @@ void connection_deadline(struct connection *c, int64_t ms_from_now);
 /* No such moment: expire() is not called. */
 void connection_no_deadline(struct connection *c);
 
-/* Who the client is. */
-static inline const union address_socket *connection_peer(const struct connection *c)
-{
-	return c->peer;
-}
+/*
+ * The service's own part of a connection, CONNECTION_PRIVATE bytes: zeroed when it is first asked
+ * for, and when it is asked for after it was given back, which a service may do while nothing in it
+ * matters. So whoever is idle takes little memory. It is given back at the end, after close().
+ */
+void *connection_private(struct connection *c);
+void connection_private_give(struct connection *c);
+
+/* Who the client is. Returns out. */
+const union address_socket *connection_peer(const struct connection *c, union address_socket *out);
+
+/* Says so, for who came through a proxy. */
+void connection_set_peer(struct connection *c, const union address_socket *peer);
 
 /*
  * Ends it after an answer: shuts our side, reads away what comes until the client closes. With

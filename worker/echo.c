@@ -37,7 +37,7 @@ static const struct echo_options *options_of(const struct connection *c)
 
 static void echo_ready(struct connection *c, unsigned events)
 {
-	struct echo *echo = (struct echo *)(void *)c->private;
+	struct echo *echo = connection_private(c);
 	bool drained = false;
 
 	(void)events;

@@ -149,7 +149,7 @@ static const struct directive exec_directives[] = {
 
 static struct exec *exec_of(struct connection *c)
 {
-	return (struct exec *)(void *)c->private;
+	return connection_private(c);
 }
 
 static struct exec_options *options_of(const struct connection *c)
@@ -358,12 +358,14 @@ static void start(struct connection *c)
 	struct exec *exec = exec_of(c);
 	struct exec_state *state = options_of(c)->state;
 	struct launcher *launcher = launcher_of(state);
+	union address_socket peer;
 
 	if (launcher == NULL) {
 		wait_for_launcher(c, errno);
 		return;
 	}
-	exec->run = launcher_start(launcher, c, c->watch.fd, connection_peer(c), exec->number);
+	exec->run =
+	    launcher_start(launcher, c, c->watch.fd, connection_peer(c, &peer), exec->number);
 	if (exec->run != NULL)
 		set_step(exec, STEP_STARTING);
 	else
@@ -375,8 +377,9 @@ static bool count_client(struct connection *c)
 {
 	struct exec *exec = exec_of(c);
 	int64_t most = options_of(c)->max_per_client;
+	union address_socket peer;
 
-	exec->place = crowd_enter(c->acceptor, connection_peer(c), &exec->number);
+	exec->place = crowd_enter(c->acceptor, connection_peer(c, &peer), &exec->number);
 	if (most < 0 || exec->number <= (uint64_t)most)
 		return true;
 	crowd_leave(c->worker, exec->place);
@@ -397,10 +400,11 @@ static void begin(struct connection *c)
 		return;
 	}
 	if (options_of(c)->over_limit == OVER_LIMIT_REFUSE) {
+		union address_socket peer;
 		char host[64];
 
 		log_write(c->worker->log, LOG_INFO, "%s: refused %s, which has max-per-client",
-		    program_of(c), address_host(connection_peer(c), host, sizeof host));
+		    program_of(c), address_host(connection_peer(c, &peer), host, sizeof host));
 		connection_close(c, OUTCOME_ANSWERED);
 		return;
 	}

@@ -83,8 +83,20 @@ static void wait_for_bytes(struct connection *c, bool begun)
 	} else if (c->answered) {
 		connection_set_state(c, CONNECTION_IDLE);
 		connection_deadline(c, options_of(c)->keepalive + KEEPALIVE_EXTRA_MS);
+		connection_private_give(c);
 	}
 	connection_want(c, LOOP_READ);
+}
+
+/* The part of the connection that it has while it is not idle. */
+static struct http *wake(struct connection *c)
+{
+	bool idle = c->private == NULL;
+	struct http *http = connection_private(c);
+
+	if (idle)
+		request_init(&http->request);
+	return http;
 }
 
 /* Reads, or waits, or ends. Returns whether there are new bytes. */
@@ -236,7 +248,7 @@ static bool step_verify(struct connection *c)
 
 static void http_ready(struct connection *c, unsigned events)
 {
-	struct http *http = http_of(c);
+	struct http *http = wake(c);
 	bool drained = false, on = true;
 	uint64_t turn = 0;
 
@@ -283,9 +295,8 @@ static void http_ready(struct connection *c, unsigned events)
 
 static void http_open(struct connection *c)
 {
-	request_init(&http_of(c)->request);
 	connection_deadline(c, options_of(c)->header_timeout);
-	http_of(c)->timed = true;
+	wake(c)->timed = true;
 	http_ready(c, LOOP_READ);
 }
 
@@ -293,6 +304,10 @@ static void http_expire(struct connection *c)
 {
 	struct http *http = http_of(c);
 
+	if (c->state == CONNECTION_IDLE) {
+		connection_finish(c, false);
+		return;
+	}
 	if (c->out != NULL || http->step == STEP_ANSWER) {
 		if (http->step == STEP_ANSWER)
 			respond_log(c, http->status, http->sent);
@@ -303,10 +318,6 @@ static void http_expire(struct connection *c)
 		http_ready(c, 0);
 		return;
 	}
-	if (c->state == CONNECTION_IDLE) {
-		connection_finish(c, false);
-		return;
-	}
 	c->out = buffer_take(&c->worker->buffers);
 	respond_refuse(c, 408);
 	http_ready(c, LOOP_WRITE);
@@ -314,7 +325,8 @@ static void http_expire(struct connection *c)
 
 static void http_close(struct connection *c)
 {
-	stream_close(c);
+	if (c->private != NULL)
+		stream_close(c);
 }
 
 static void http_refuse(int fd)

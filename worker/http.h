@@ -104,6 +104,7 @@ struct http {
 _Static_assert(
     sizeof(struct http) <= CONNECTION_PRIVATE, "CONNECTION_PRIVATE is too small for http");
 
+/* There is none while the connection is idle. */
 static inline struct http *http_of(struct connection *c)
 {
 	return (struct http *)(void *)c->private;

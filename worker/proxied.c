@@ -27,7 +27,7 @@ _Static_assert(sizeof(struct proxy_header) <= CONNECTION_PRIVATE,
 
 static struct proxy_header *header_of(struct connection *c)
 {
-	return (struct proxy_header *)(void *)c->private;
+	return connection_private(c);
 }
 
 /* ---- turned away ---- */
@@ -55,7 +55,9 @@ static void say(struct acceptor *acceptor, const union address_socket *peer, con
 /* Closing is all the answer that this one gets. */
 static void turn_away(struct connection *c, const char *why)
 {
-	say(c->acceptor, c->peer, why);
+	union address_socket peer;
+
+	say(c->acceptor, connection_peer(c, &peer), why);
 	connection_close(c, OUTCOME_ANSWERED);
 }
 
@@ -84,8 +86,8 @@ static void hand_on(struct connection *c)
 	union address_socket client;
 
 	if (proxy_header_client(header_of(c), &client))
-		*c->peer = client;
-	memset(c->private, 0, sizeof c->private);
+		connection_set_peer(c, &client);
+	connection_private_give(c);
 	timer_clear(&c->worker->wheel, &c->timer);
 	connection_want(c, 0);
 	c->service = service_of(c->acceptor->from.service->kind);
@@ -113,8 +115,10 @@ static bool take(struct connection *c, size_t length)
  * listens did no wrong. */
 static void ended(struct connection *c)
 {
+	union address_socket peer;
+
 	if (header_of(c)->have > 0)
-		say(c->acceptor, c->peer, "it ended within its PROXY header");
+		say(c->acceptor, connection_peer(c, &peer), "it ended within its PROXY header");
 	connection_close(c, OUTCOME_LEFT);
 }
 

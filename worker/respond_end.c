@@ -40,12 +40,13 @@ void respond_log(struct connection *c, int status, uint64_t bytes)
 	const char *head = head_bytes(c);
 	struct access_log *log = site_of(c)->access_log;
 	struct credentials credentials;
-	char peer[ADDRESS_TEXT];
+	union address_socket peer;
+	char host[ADDRESS_TEXT];
 
 	if (log == NULL)
 		return;
 	const struct access_entry entry = {
-	    .peer = address_host(c->peer, peer, sizeof peer),
+	    .peer = address_host(connection_peer(c, &peer), host, sizeof host),
 	    .user = http->known && respond_credentials(c, &credentials) ? credentials.text : NULL,
 	    .status = status,
 	    .bytes = bytes,

@@ -107,7 +107,9 @@ struct worker {
 				  work before */
 
 	struct connection *connections; /* max of them, touched when first used */
-	union address_socket *peers; /* of each */
+	union connection_private *privates; /* max of them, too, of those that need one now */
+	union connection_private *privates_vacant;
+	size_t privates_touched;
 	struct connection *vacant;
 	size_t max, touched, open;
 	struct buffers buffers;

@@ -26,7 +26,7 @@ sleeps() {
 	awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }' "${files[@]}"
 }
 
-idle() {
+idle_section() {
 	local name processes before after count
 	servers_find nginx floor lastcall
 	cat <<-END
@@ -68,7 +68,7 @@ stop_once() {
 	awk -v us=$((${end/./} - ${begin/./})) 'BEGIN { print us / 1000 }' >>"$tmp/$name.stops"
 }
 
-stop() {
+stop_section() {
 	local name run
 	servers_find nginx floor lastcall
 	for ((run = 0; run < stops; run++)); do

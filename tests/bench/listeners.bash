@@ -64,7 +64,6 @@ listeners_run() {
 
 listeners_section() {
 	local run
-	mkfifo "$tmp/hold"
 	server_start control-one
 	for ((run = 0; run < runs; run++)); do
 		listeners_run

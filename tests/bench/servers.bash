@@ -89,12 +89,14 @@ peer_config() {
 			worker_processes 2;
 			pid $dir/pid;
 			error_log $dir/log;
-			events { worker_connections 1024; }
+			worker_rlimit_nofile 20000;
+			events { worker_connections 12000; }
 			http {
 				access_log off;
 				sendfile on;
 				default_type text/plain;
-				keepalive_requests 1000000;
+				keepalive_requests 100000000;
+				keepalive_timeout 600s;
 				$([[ $1 == nginx ]] || echo 'open_file_cache max=100;')
 				client_body_temp_path $dir/body;
 				proxy_temp_path $dir/proxy;
@@ -113,6 +115,8 @@ peer_config() {
 			$drop
 			listen: { host: 127.0.0.1, port: $2 }
 			num-threads: 2
+			max-connections: 12000
+			http1-request-timeout: 600
 			error-log: $dir/log
 			hosts:
 			  default:
@@ -130,6 +134,9 @@ peer_config() {
 			server.bind = "127.0.0.1"
 			server.port = $2
 			server.max-worker = 2
+			server.max-keep-alive-idle = 600
+			server.max-fds = 20000
+			server.max-connections = 9000
 			server.max-keep-alive-requests = 65535
 			mimetype.assign = ( ".txt" => "text/plain" )
 		END
@@ -210,7 +217,14 @@ own_start() {
 	mkdir -p "$tmp/$1"
 	case $1 in
 	floor) command=("$build/bench/floor" -w 2) ;;
-	lastcall) command=("$build/lastcall" serve -l 127.0.0.1:0 -w 2 "$tmp/site") ;;
+	lastcall)
+		cat >"$tmp/$1/conf" <<-END
+			workers 2;
+			service site http { root $tmp/site; keepalive 600s; }
+			listen 127.0.0.1:0 -> site;
+		END
+		command=("$build/lastcall" run --no-control -c "$tmp/$1/conf")
+		;;
 	control-*)
 		cat >"$tmp/$1/conf" <<-END
 			workers 2;
@@ -262,6 +276,27 @@ server_start() {
 		peer_start "$1"
 		;;
 	esac
+}
+
+# servers_up NAME…: starts those that are installed, and sets names to those that serve.
+servers_up() {
+	local name serving=()
+	servers_find "$@"
+	for name in "${names[@]}"; do
+		if server_start "$name"; then
+			serving+=("$name")
+		elif [[ $name == nginx ]]; then
+			exit 1
+		fi
+	done
+	names=("${serving[@]}")
+}
+
+servers_down() {
+	local name
+	for name in "${names[@]}"; do
+		server_end "$name"
+	done
 }
 
 # Sets names to those of the given servers that are installed.
