@@ -24,6 +24,25 @@ int account_find(struct account *account, const char *user, char *why, size_t si
 	return 0;
 }
 
+int account_of_workers(
+    struct account *account, const char *user, const char *group, char *why, size_t size)
+{
+	const struct group *entry;
+
+	if (account_find(account, user != NULL ? user : "nobody", why, size) == -1)
+		return -1;
+	if (group == NULL)
+		return 0;
+	entry = getgrnam(group);
+	if (entry == NULL) {
+		snprintf(why, size, "group \"%.64s\": there is no such group", group);
+		return -1;
+	}
+	account->gid = entry->gr_gid;
+	account->alone = true;
+	return 0;
+}
+
 int account_become(const struct account *account)
 {
 	if ((account->alone ? setgroups(1, &account->gid)

@@ -20,6 +20,13 @@ struct account {
 int account_find(struct account *account, const char *user, char *why, size_t size);
 
 /*
+ * Who the workers of a configuration are that is started as root: `user` (NULL: nobody), in its
+ * groups, or in `group` alone. Returns 0, or -1 with why.
+ */
+int account_of_workers(
+    struct account *account, const char *user, const char *group, char *why, size_t size);
+
+/*
  * Becomes it: groups, gid, uid, in that order, and makes sure that there is no way back. Returns 0,
  * or -1 with errno; the process must then end, whatever succeeded.
  */

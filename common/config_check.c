@@ -126,15 +126,15 @@ static void check_paths(const struct config *config, const struct directive *tab
 }
 
 /* What the service itself knows to look for. */
-static void check_service(
-    const struct config *config, const struct service_config *service, struct diagnostics *d)
+static void check_service(const struct config *config, const struct service_config *service,
+    const struct account *workers, struct diagnostics *d)
 {
 	const struct directive *row = NULL;
 	const char *blame = NULL, *wrong = NULL;
 
 	check_paths(config, service->kind->directives, service->options, &service->at, d);
 	if (service->kind->look != NULL)
-		wrong = service->kind->look(service->options, &blame);
+		wrong = service->kind->look(service->options, workers, &blame);
 	if (wrong == NULL)
 		return;
 	if (blame != NULL)
@@ -205,7 +205,11 @@ static void check_control(
 int config_check_system(const struct config *config, struct diagnostics *d)
 {
 	const struct position nowhere = {.file = NULL, .width = 1};
+	struct account workers;
 	int before = d->errors;
+	char unsaid[128];
+	bool changes = geteuid() == 0 &&
+	    account_of_workers(&workers, config->user, config->group, unsaid, sizeof unsaid) == 0;
 
 	if (config->user != NULL) {
 		const struct directive *row = directive_find(config_directives, "user");
@@ -217,7 +221,7 @@ int config_check_system(const struct config *config, struct diagnostics *d)
 	check_group(config, config_directives, config, config->group, &nowhere, d);
 	check_paths(config, config_directives, config, &nowhere, d);
 	for (const struct service_config *s = config->services; s != NULL; s = s->next)
-		check_service(config, s, d);
+		check_service(config, s, changes ? &workers : NULL, d);
 	for (const struct listen_config *l = config->listeners; l != NULL; l = l->next) {
 		if (l->address.form == ADDRESS_UNIX)
 			check_parent(config, &l->at, "socket", l->address.socket.un.sun_path, d);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "account.h"
 #include "config.h"
 #include "directive.h"
 #include "log.h"
@@ -45,9 +46,11 @@ struct service_kind {
 	const char *(*check)(const void *options, const char **directive);
 	/*
 	 * The same with what only the system knows: that the programs and users which the options
-	 * name are there. Opens nothing. May be NULL.
+	 * name are there. workers: who they become, or NULL: they stay who we are. Opens nothing.
+	 * May be NULL.
 	 */
-	const char *(*look)(const void *options, const char **directive);
+	const char *(*look)(
+	    const void *options, const struct account *workers, const char **directive);
 	/*
 	 * Looks up what options name of the rest of the configuration, when all of it was read:
 	 * other services. Returns as check does. May be NULL.
@@ -55,9 +58,9 @@ struct service_kind {
 	const char *(*link)(void *options, const struct config *config, const char **directive);
 	/*
 	 * Opens, as the user that started the master, what the workers will need (folders, logs).
-	 * Returns 0, or -1 with a message in why. May be NULL.
+	 * workers: as above. Returns 0, or -1 with a message in why. May be NULL.
 	 */
-	int (*prepare)(void *options, char *why, size_t size);
+	int (*prepare)(void *options, const struct account *workers, char *why, size_t size);
 	/* Closes what prepare opened. Takes half-prepared options, and those it has had already.
 	 * May be NULL. */
 	void (*release)(void *options);

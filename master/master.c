@@ -88,7 +88,7 @@ static void became_ready(struct master *master)
 	log_write(&master->log, LOG_NOTICE, "ready: pid %ld, %zu worker%s%s%s", (long)getpid(),
 	    master->pool.wanted, master->pool.wanted == 1 ? "" : "s",
 	    master->privilege.change ? " as " : "",
-	    master->privilege.change ? master->privilege.user : "");
+	    master->privilege.change ? master->privilege.account.user : "");
 	if (master->announce.parent < 0)
 		return;
 	fd_write_all(master->announce.parent, "r", 1);
@@ -510,7 +510,7 @@ static int open_listeners(struct master *master)
 	store_adopt(&master->store, master->reload.config);
 	/* The workers' group may connect, as far as umask lets it. */
 	for (size_t i = 0; master->privilege.change && i < master->listeners.count; i++)
-		listener_give(&master->listeners.all[i], master->privilege.gid);
+		listener_give(&master->listeners.all[i], master->privilege.account.gid);
 	for (size_t i = 0; i < master->listeners.count; i++) {
 		if (master->listeners.all[i].state == LISTENER_OPEN)
 			ports_say_foreign(&master->ports, &master->listeners.all[i]);
@@ -620,7 +620,7 @@ static int open_all(struct master *master, char *why, size_t size)
 		return STATUS_FAILED;
 	}
 	master->listeners.activation = &master->activation;
-	if (setup_services(config, why, size) == -1)
+	if (setup_services(config, privilege_account(&master->privilege), why, size) == -1)
 		return STATUS_FAILED;
 	why[0] = '\0';
 	if (open_listeners(master) != 0)

@@ -169,7 +169,8 @@ static int prepare(
 	int fds[CHANNEL_FDS_MAX], count = 0;
 	struct stat info;
 
-	if (kind->prepare != NULL && kind->prepare(service->options, why, size) == -1)
+	if (kind->prepare != NULL &&
+	    kind->prepare(service->options, privilege_account(ports->privilege), why, size) == -1)
 		return -1;
 	if (kind->lend != NULL)
 		count = kind->lend(service->options, fds, CHANNEL_FDS_MAX);
@@ -179,7 +180,7 @@ static int prepare(
 			continue;
 		snprintf(why, size,
 		    "the user that workers run as, \"%s\", may not enter the folder",
-		    ports->privilege->user);
+		    ports->privilege->account.user);
 		if (kind->release != NULL)
 			kind->release(service->options);
 		return -1;
@@ -278,7 +279,7 @@ enum port_fault ports_open(struct ports *ports, const struct open_request *reque
 	if (request->asked != NULL)
 		snprintf(listener->asked, sizeof listener->asked, "%s", request->asked);
 	if (ports->privilege->change)
-		listener_give(listener, ports->privilege->gid);
+		listener_give(listener, ports->privilege->account.gid);
 	ports_say_foreign(ports, listener);
 	if (pool_offer(ports->pool, listener) == -1) {
 		snprintf(why, size, "%s: %s", address->text, strerror(errno));

@@ -24,54 +24,33 @@
 
 static void list_groups(struct privilege *privilege)
 {
-	privilege->groups[0] = privilege->gid;
-	privilege->groups_count = privilege->alone ? 1 : PRIVILEGE_GROUPS;
-	if (!privilege->alone &&
-	    getgrouplist(
-		privilege->user, privilege->gid, privilege->groups, &privilege->groups_count) == -1)
+	privilege->groups[0] = privilege->account.gid;
+	privilege->groups_count = privilege->account.alone ? 1 : PRIVILEGE_GROUPS;
+	if (!privilege->account.alone &&
+	    getgrouplist(privilege->account.user, privilege->account.gid, privilege->groups,
+		&privilege->groups_count) == -1)
 		privilege->groups_count = PRIVILEGE_GROUPS;
 }
 
 int privilege_resolve(
     struct privilege *privilege, const struct config *config, char *why, size_t size)
 {
-	const char *name = config->user != NULL ? config->user : "nobody";
-	const struct passwd *user;
-	const struct group *group;
-
-	*privilege = (struct privilege){.uid = geteuid(), .gid = getegid()};
+	*privilege = (struct privilege){.account = {.uid = geteuid(), .gid = getegid()}};
 	if (geteuid() != 0 && config->user == NULL && config->group == NULL)
 		return 0;
-	errno = 0;
-	user = getpwnam(name);
-	if (user == NULL) {
-		snprintf(why, size, "user \"%s\": %s", name,
-		    errno ? strerror(errno) : "there is no such user");
+	if (account_of_workers(&privilege->account, config->user, config->group, why, size) == -1)
 		return -1;
-	}
-	privilege->uid = user->pw_uid;
-	privilege->gid = user->pw_gid;
-	snprintf(privilege->user, sizeof privilege->user, "%s", name);
-	if (config->group != NULL) {
-		group = getgrnam(config->group);
-		if (group == NULL) {
-			snprintf(why, size, "group \"%s\": there is no such group", config->group);
-			return -1;
-		}
-		privilege->gid = group->gr_gid;
-		privilege->alone = true;
-	}
 	privilege->change = geteuid() == 0;
 	if (privilege->change) {
 		list_groups(privilege);
 		return 0;
 	}
-	if (config->user != NULL && privilege->uid != geteuid()) {
-		snprintf(
-		    why, size, "user \"%s\": only root can run its workers as somebody else", name);
+	if (config->user != NULL && privilege->account.uid != geteuid()) {
+		snprintf(why, size, "user \"%s\": only root can run its workers as somebody else",
+		    config->user);
 		return -1;
 	}
-	if (config->group != NULL && privilege->gid != getegid()) {
+	if (config->group != NULL && privilege->account.gid != getegid()) {
 		snprintf(why, size, "group \"%s\": only root can run its workers in another group",
 		    config->group);
 		return -1;
@@ -79,13 +58,9 @@ int privilege_resolve(
 	return 0;
 }
 
-static int change_user(const struct privilege *privilege)
+const struct account *privilege_account(const struct privilege *privilege)
 {
-	struct account account = {
-	    .uid = privilege->uid, .gid = privilege->gid, .alone = privilege->alone};
-
-	snprintf(account.user, sizeof account.user, "%s", privilege->user);
-	return account_become(&account);
+	return privilege->change ? &privilege->account : NULL;
 }
 
 void privilege_limit(const struct config *config)
@@ -107,9 +82,9 @@ void privilege_limit(const struct config *config)
 int privilege_drop(
     const struct privilege *privilege, const struct config *config, char *why, size_t size)
 {
-	if (privilege->change && change_user(privilege) == -1) {
-		snprintf(
-		    why, size, "cannot become user \"%s\": %s", privilege->user, strerror(errno));
+	if (privilege->change && account_become(&privilege->account) == -1) {
+		snprintf(why, size, "cannot become user \"%s\": %s", privilege->account.user,
+		    strerror(errno));
 		return -1;
 	}
 	if (config->core_limit != 0)
@@ -139,12 +114,12 @@ bool privilege_can_enter(const struct privilege *privilege, int folder)
 	int own_count;
 	bool can;
 
-	if (!privilege->change || privilege->uid == 0)
+	if (!privilege->change || privilege->account.uid == 0)
 		return faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
 	own_count = getgroups(PRIVILEGE_GROUPS, own);
 	if (own_count == -1)
 		return false;
-	can = pose(privilege->uid, privilege->gid, (size_t)privilege->groups_count,
+	can = pose(privilege->account.uid, privilege->account.gid, (size_t)privilege->groups_count,
 		  privilege->groups) == 0 &&
 	    faccessat(folder, ".", X_OK, AT_EACCESS) == 0;
 	/* A master that is not itself again could not go on as what it is. */

@@ -12,16 +12,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "account.h"
 #include "config.h"
 
 #define PRIVILEGE_GROUPS 256
 
 struct privilege {
 	bool change; /* false: the workers stay who the master is */
-	bool alone; /* gid alone, without the user's other groups */
-	char user[64];
-	uid_t uid;
-	gid_t gid;
+	struct account account; /* who they are */
 	gid_t groups[PRIVILEGE_GROUPS]; /* of privilege_can_enter: gid and the others, or the first
 					 * of them */
 	int groups_count;
@@ -30,6 +28,9 @@ struct privilege {
 /* Finds out, in the master. Returns 0, or -1 with why. */
 int privilege_resolve(
     struct privilege *privilege, const struct config *config, char *why, size_t size);
+
+/* Who the workers become, or NULL: they stay who the master is. */
+const struct account *privilege_account(const struct privilege *privilege);
 
 /* In a worker, and for all that it starts: core limit and umask. */
 void privilege_limit(const struct config *config);

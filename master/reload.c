@@ -159,7 +159,7 @@ static int prepare(
 	if (privilege_raise_descriptors(&next->max_connections,
 		setup_descriptors(next, workers) + reload->listeners->activation->count, why,
 		size) == -1 ||
-	    setup_services(next, why, size) == -1)
+	    setup_services(next, privilege_account(&reload->next_privilege), why, size) == -1)
 		return -1;
 	snprintf(why, size, "it cannot listen on all addresses");
 	if (listeners_plan(reload->listeners, next, now, d) == -1)
@@ -239,7 +239,7 @@ static void give_paths(const struct reload *reload)
 		const struct listener *listener = &reload->listeners->all[i];
 
 		if (listener->state == LISTENER_OPEN && listener->origin == ORIGIN_CONFIGURATION)
-			listener_give(listener, reload->privilege->gid);
+			listener_give(listener, reload->privilege->account.gid);
 	}
 }
 
@@ -273,8 +273,8 @@ static void commit(struct reload *reload, int64_t now)
 	    "closed",
 	    reload->pool->generation, reload->pool->wanted, reload->pool->wanted == 1 ? "" : "s",
 	    reload->privilege->change ? " as " : "",
-	    reload->privilege->change ? reload->privilege->user : "", count.kept, count.opened,
-	    count.closed);
+	    reload->privilege->change ? reload->privilege->account.user : "", count.kept,
+	    count.opened, count.closed);
 	notify_reloaded(reload->notify, NULL);
 	/* Closed by hand while it was planned, and so not open as the file has it: once more. */
 	if (count.missed > 0)

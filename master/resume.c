@@ -38,7 +38,8 @@ static int resume_all(
 	if (privilege_raise_descriptors(&config->max_connections,
 		setup_descriptors(config, setup_workers(config)), why, size) == -1)
 		return -1;
-	if (setup_services(config, reason, sizeof reason) == -1) {
+	if (setup_services(config, privilege_account(&master->privilege), reason, sizeof reason) ==
+	    -1) {
 		snprintf(why, size,
 		    "%s; the configuration in force names it: change that by a reload first",
 		    reason);

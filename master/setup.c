@@ -103,13 +103,14 @@ void setup_log_close(struct log *log)
 	log->fd = STDERR_FILENO;
 }
 
-int setup_services(const struct config *config, char *why, size_t size)
+int setup_services(
+    const struct config *config, const struct account *workers, char *why, size_t size)
 {
 	for (struct service_config *at = config->services; at != NULL; at = at->next) {
 		char reason[384];
 
 		if (at->kind->prepare != NULL &&
-		    at->kind->prepare(at->options, reason, sizeof reason) == -1) {
+		    at->kind->prepare(at->options, workers, reason, sizeof reason) == -1) {
 			snprintf(why, size, "service %s: %s", at->name, reason);
 			return -1;
 		}

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "account.h"
 #include "config.h"
 #include "log.h"
 
@@ -35,7 +36,8 @@ void setup_log_close(struct log *log);
 
 /* Has every service open what it needs. Returns 0, or -1 with why; setup_release is due in both
  * cases. */
-int setup_services(const struct config *config, char *why, size_t size);
+int setup_services(
+    const struct config *config, const struct account *workers, char *why, size_t size);
 void setup_release(const struct config *config);
 
 #endif

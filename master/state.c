@@ -328,7 +328,7 @@ static int prepare_older(struct carry_in *in, const struct parts *parts)
 	char why[200];
 
 	for (struct config *at = parts->reload->older; at != NULL; at = at->older) {
-		if (setup_services(at, why, sizeof why) == -1 &&
+		if (setup_services(at, NULL, why, sizeof why) == -1 &&
 		    listeners_use(parts->listeners, at))
 			return carry_wrong(in,
 			    "what a port still needs of an earlier configuration is gone: %s", why);

@@ -303,6 +303,52 @@ NoNewPrivs:	$no_new" ]
 	[[ $stderr == *'cannot start a process as user "nobody"'* ]]
 }
 
+@test "as root, a program that its user cannot execute or whose folder it cannot enter is found out before it is started" {
+	[ "$(id -u)" -eq 0 ] || skip 'not root'
+	local program outcome
+	mkdir -m 700 closed
+	mkdir -m 755 opened
+	cp "$(command -v cat)" closed/cat
+	cp closed/cat opened/private
+	chmod 700 opened/private
+	printf '#!/nobody/has/this\n' >opened/other
+	chmod 754 opened/other
+	other=$(getent passwd daemon || getent passwd bin)
+	other=${other%%:*}
+	chown "$other" opened/other
+	for program in "$PWD/closed/cat" "$PWD/opened/private"; do
+		for kind in exec app; do
+			for user in '' "user $other;"; do
+				printf 'service x %s { command "%s"; %s }\nlisten 127.0.0.1:0 -> x;\n' $kind "$program" "$user" >lastcall.conf
+				user=${user:-user nobody;}
+				user=${user#user } user=${user%;}
+				run -2 --separate-stderr "$lastcall" check -c lastcall.conf
+				[[ $stderr == *"lastcall.conf:1:"*"error: program \"$program\": it is not executable for user \"$user\""* ]]
+				run -2 --separate-stderr "$lastcall" run -c lastcall.conf
+				[[ $stderr == *"it is not executable for user \"$user\""* ]]
+			done
+		done
+	done
+	# Its owner may execute it, and a search in PATH goes on to what may be executed.
+	printf 'service x exec { command "%s"; user %s; }\nlisten 127.0.0.1:0 -> x;\n' "$PWD/opened/other" "$other" >lastcall.conf
+	run -0 "$lastcall" check -c lastcall.conf
+	printf 'service x exec { command cat; environment "PATH=%s:%s"; }\nlisten 127.0.0.1:0 -> x;\n' "$PWD/closed" "${PATH//:/:}" >lastcall.conf
+	run -0 "$lastcall" check -c lastcall.conf
+	printf 'service x exec { command cat; directory "%s"; }\nlisten 127.0.0.1:0 -> x;\n' "$PWD/closed" >lastcall.conf
+	run -2 --separate-stderr "$lastcall" check -c lastcall.conf
+	[[ $stderr == *"lastcall.conf:1:"*"directory \"$PWD/closed\": Permission denied for user \"nobody\""* ]]
+	# On reload, and for a port that is opened, nothing changes but that it is said.
+	start_exec cat
+	run -1 "$lastcall" open 127.0.0.1:0 exec "$PWD/opened/private"
+	[[ $output == *'it is not executable for user '?nobody?* ]]
+	run -0 "$lastcall" open 127.0.0.1:0 exec cat
+	sed -i "s|command .*|command \"$PWD/opened/private\"; }|" lastcall.conf
+	run "$lastcall" reload
+	[ "$status" -ne 0 ]
+	[[ $output == *'it is not executable for user '?nobody?* ]]
+	[ "$(echo hello | "$tools/talk" "$address" 'send:hello\n' half read 2>/dev/null)" = hello ]
+}
+
 @test "started as nobody, another user for programs is refused" {
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	printf 'service x exec { user root; command id; } listen 127.0.0.1:0 -> x;\n' >lastcall.conf
@@ -965,13 +1011,33 @@ all_answered() {
 	read -r -t 10 word <&5
 	pids=$(programs)
 	run -3 "$lastcall" close --now "$address"
-	[[ $output == *'1 cut'* ]]
+	echo "$output"
+	[[ $output == *'1 cut'*'; programs: 0 with status 0, 0 with another, 1 killed' ]]
 	for pid in $pids; do
 		wait_until is_gone "$pid"
 	done
 	exec 5>&-
 	# Its launchers are gone too.
 	wait_until no_launchers
+}
+
+@test "close --now says how each program ended, also those that ignore TERM or end in their own way" {
+	start_exec cat
+	local -A ends=([done]='1 with status 0, 0 with another, 0 killed' [failed]='0 with status 0, 1 with another, 0 killed'
+		[killed]='0 with status 0, 0 with another, 1 killed')
+	local -A ways=([done]='exit 0' [failed]='exit 7' [killed]='')
+	for way in done failed killed; do
+		address=$("$lastcall" open 127.0.0.1:0 exec sh -c "trap '${ways[$way]}' TERM; echo hello; while :; do sleep 0.05; done")
+		hold 5
+		read -r -t 10 word <&5
+		run -3 "$lastcall" close --now "$address"
+		echo "$way: $output"
+		[[ $output == *"1 cut; programs: ${ends[$way]}" ]]
+		# The client was cut at once.
+		[ -z "$(timeout 10 cat <&5)" ]
+		exec 5>&-
+		wait_until programs_are 0
+	done
 }
 
 no_launchers() {

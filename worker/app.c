@@ -134,20 +134,21 @@ static const char *app_check(const void *options, const char **directive)
 	return child_check(&program, directive);
 }
 
-static const char *app_look(const void *options, const char **directive)
+static const char *app_look(
+    const void *options, const struct account *workers, const char **directive)
 {
 	const struct app_options *app = options;
 	const struct child_options program = program_of(app);
 
-	return child_look(&program, &app->user, directive);
+	return child_look(&program, &app->user, workers, directive);
 }
 
-static int app_prepare(void *options, char *why, size_t size)
+static int app_prepare(void *options, const struct account *workers, char *why, size_t size)
 {
 	struct app_options *app = options;
 	const struct child_options program = program_of(app);
 
-	return child_user_prepare(&app->user, &program, why, size);
+	return child_user_prepare(&app->user, &program, workers, why, size);
 }
 
 /* ---- the launcher ---- */

@@ -264,35 +264,93 @@ const char *child_check(const struct child_options *options, const char **direct
 	return read_limits(options->limits, limits, why, sizeof why) == -1 ? why : NULL;
 }
 
-const char *child_look(
-    const struct child_options *options, const struct child_user *user, const char **directive)
+/* What is wrong with a program. Returns why. */
+static const char *blame_program(
+    const struct child_options *options, int error, const char *whom, char *why, size_t size)
 {
-	static char why[PATH_MAX + 256];
-	struct account account;
-	char path[PATH_MAX];
+	const char *name = options->command[0];
 
-	*directive = "user";
-	if (user->name != NULL && account_find(&account, user->name, why, sizeof why) == -1)
-		return why;
-	*directive = "command";
-	if (options->command == NULL || find_program(options, path, sizeof path) == 0)
-		return NULL;
-	if (errno == ENOENT && strchr(options->command[0], '/') == NULL)
-		snprintf(why, sizeof why, "program \"%.200s\": there is none in %s",
-		    options->command[0], path_of(options));
+	if (error == ENOENT && strchr(name, '/') == NULL)
+		snprintf(
+		    why, size, "program \"%.200s\": there is none in %s", name, path_of(options));
+	else if (error == EACCES)
+		snprintf(why, size, "program \"%.200s\": it is not executable%s", name, whom);
 	else
-		snprintf(why, sizeof why, "program \"%.200s\": %s", options->command[0],
-		    errno == ENOENT       ? "there is no such file"
-			: errno == EACCES ? "it is not executable"
-			: errno == EISDIR ? "it is a folder"
-					  : strerror(errno));
+		snprintf(why, size, "program \"%.200s\": %s", name,
+		    error == ENOENT       ? "there is no such file"
+			: error == EISDIR ? "it is a folder"
+					  : strerror(error));
 	return why;
 }
 
-int child_user_prepare(
-    struct child_user *user, const struct child_options *options, char *why, size_t size)
+#define IN_FOLDER 128 /* added to the error: it is that of entering the folder */
+
+/* Enters the folder and finds the program. Returns 0 or what is wrong, which is less than 256. */
+static int try(const struct child_options *options)
 {
-	const char *directive, *wrong = child_look(options, user, &directive);
+	char path[PATH_MAX];
+
+	/* A program with a relative path is one of where we are. */
+	if (find_program(options, path, sizeof path) == -1)
+		return errno % IN_FOLDER;
+	if (options->directory != NULL && chdir(options->directory) == -1)
+		return errno % IN_FOLDER + IN_FOLDER;
+	return 0;
+}
+
+/*
+ * The same as somebody else, which only a process of its own can be. Where that cannot be had it is
+ * found out when the program is started, as is what changes until then.
+ */
+static int try_as(const struct account *account, const struct child_options *options)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(account_become(account) == 0 ? try(options) : 0);
+	while (pid > 0 && waitpid(pid, &status, 0) == -1) {
+		if (errno != EINTR)
+			return 0;
+	}
+	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+const char *child_look(const struct child_options *options, const struct child_user *user,
+    const struct account *workers, const char **directive)
+{
+	static char why[PATH_MAX + 256];
+	char path[PATH_MAX], whom[128] = "";
+	struct account own;
+	int wrong;
+
+	*directive = "user";
+	if (user->name != NULL) {
+		if (account_find(&own, user->name, why, sizeof why) == -1)
+			return why;
+		workers = &own;
+	}
+	*directive = "command";
+	if (options->command == NULL)
+		return NULL;
+	if (find_program(options, path, sizeof path) == -1)
+		return blame_program(options, errno, whom, why, sizeof why);
+	if (geteuid() != 0 || workers == NULL || workers->uid == 0)
+		return NULL;
+	wrong = try_as(workers, options);
+	snprintf(whom, sizeof whom, " for user \"%s\"", workers->user);
+	if (wrong < IN_FOLDER)
+		return wrong == 0 ? NULL : blame_program(options, wrong, whom, why, sizeof why);
+	*directive = "directory";
+	snprintf(why, sizeof why, "directory \"%.200s\": %s%s", options->directory,
+	    strerror(wrong - IN_FOLDER), whom);
+	return why;
+}
+
+int child_user_prepare(struct child_user *user, const struct child_options *options,
+    const struct account *workers, char *why, size_t size)
+{
+	const char *directive, *wrong = child_look(options, user, workers, &directive);
 
 	if (wrong != NULL) {
 		snprintf(why, size, "%s", wrong);

@@ -69,15 +69,17 @@ struct child_program {
  */
 const char *child_check(const struct child_options *options, const char **directive);
 
-/* Looks whether the user is known, and the program there and executable by somebody. As
- * child_check. */
-const char *child_look(
-    const struct child_options *options, const struct child_user *user, const char **directive);
+/*
+ * Looks whether the user is known, and whether it may enter the folder and execute the program.
+ * workers: who they become, or NULL: they stay who we are. As child_check.
+ */
+const char *child_look(const struct child_options *options, const struct child_user *user,
+    const struct account *workers, const char **directive);
 
 /* The same in the master, before there are workers; and finds out who the user is, and whether we
  * may become it. Returns 0, or -1 with why. */
-int child_user_prepare(
-    struct child_user *user, const struct child_options *options, char *why, size_t size);
+int child_user_prepare(struct child_user *user, const struct child_options *options,
+    const struct account *workers, char *why, size_t size);
 
 /* Makes it ready, but for its path. The options outlive it. Returns 0, or -1 with errno ENOMEM. */
 int child_prepare(struct child_program *program, const struct child_options *options);

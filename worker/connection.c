@@ -360,8 +360,12 @@ void connections_cut(struct worker *worker, const struct acceptor *acceptor)
 	for (size_t i = 0; i < worker->touched; i++) {
 		struct connection *c = &worker->connections[i];
 
-		if (c->state != CONNECTION_FREE && (acceptor == NULL || c->acceptor == acceptor))
-			connection_close(c, c->state == CONNECTION_LINGER ? OUTCOME_ANSWERED : cut);
+		if (c->state == CONNECTION_FREE || (acceptor != NULL && c->acceptor != acceptor))
+			continue;
+		if (c->state == CONNECTION_LINGER)
+			connection_close(c, OUTCOME_ANSWERED);
+		else if (c->service->cut == NULL || !c->service->cut(c, cut))
+			connection_close(c, cut);
 	}
 }
 

@@ -76,11 +76,20 @@ struct exec_options {
 	struct exec_state *state;
 };
 
-enum exec_step { STEP_HELD, STEP_WAITING, STEP_STARTING, STEP_RUNNING, STEP_ENDING, STEP_OVER };
+enum exec_step {
+	STEP_HELD,
+	STEP_WAITING,
+	STEP_STARTING,
+	STEP_RUNNING,
+	STEP_ENDING,
+	STEP_CUT,
+	STEP_OVER
+};
 
 struct exec {
 	enum exec_step step;
 	struct launcher_run *run; /* NULL: none */
+	enum outcome outcome; /* CUT: of the connection, when its program has ended */
 	uint32_t place, number; /* see crowd.h */
 	pid_t pid;
 	struct connection *next, **link; /* HELD and WAITING: their lists */
@@ -171,18 +180,19 @@ static const char *exec_check(const void *options, const char **directive)
 	return child_check(&exec->child, directive);
 }
 
-static const char *exec_look(const void *options, const char **directive)
+static const char *exec_look(
+    const void *options, const struct account *workers, const char **directive)
 {
 	const struct exec_options *exec = options;
 
-	return child_look(&exec->child, &exec->user, directive);
+	return child_look(&exec->child, &exec->user, workers, directive);
 }
 
-static int exec_prepare(void *options, char *why, size_t size)
+static int exec_prepare(void *options, const struct account *workers, char *why, size_t size)
 {
 	struct exec_options *exec = options;
 
-	return child_user_prepare(&exec->user, &exec->child, why, size);
+	return child_user_prepare(&exec->user, &exec->child, workers, why, size);
 }
 
 /* ---- the launcher ---- */
@@ -486,6 +496,10 @@ static void run_failed(void *owner, int error, const char *what)
 	char escaped[256], untold[UNTOLD_SIZE];
 
 	exec_of(c)->run = NULL;
+	if (exec_of(c)->step == STEP_CUT) {
+		connection_close(c, exec_of(c)->outcome);
+		return;
+	}
 	if (error == ECONNRESET) {
 		connection_close(c, OUTCOME_LEFT);
 		return;
@@ -553,17 +567,17 @@ static void run_ended(struct worker *worker, void *owner, int status)
 {
 	struct connection *c = owner;
 	struct exec *exec;
-	bool ending;
+	enum exec_step step;
 
 	count_status(worker, c, status);
 	if (c == NULL)
 		return;
 	exec = exec_of(c);
-	ending = exec->step == STEP_ENDING;
+	step = exec->step;
 	exec->run = NULL;
 	set_step(exec, STEP_OVER);
-	if (status == -1 || ending) {
-		connection_close(c, OUTCOME_BROKEN);
+	if (step == STEP_CUT || step == STEP_ENDING || status == -1) {
+		connection_close(c, step == STEP_CUT ? exec->outcome : OUTCOME_BROKEN);
 		return;
 	}
 	log_death(c, status);
@@ -695,9 +709,29 @@ static void exec_expire(struct connection *c)
 		launcher_end(options_of(c)->state->launcher, exec->run, options_of(c)->end_delay);
 		connection_deadline(c, options_of(c)->end_delay + STUCK_MS);
 		return;
+	case STEP_CUT:
+		connection_close(c, exec->outcome);
+		return;
 	default:
 		connection_close(c, OUTCOME_BROKEN);
 	}
+}
+
+/* How its program ends is in the receipt, so the connection is there until that is known. */
+static bool exec_cut(struct connection *c, enum outcome outcome)
+{
+	struct exec *exec = exec_of(c);
+
+	if (exec->run == NULL)
+		return false;
+	if (exec->step == STEP_CUT)
+		return true;
+	set_step(exec, STEP_CUT);
+	exec->outcome = outcome;
+	shutdown(c->watch.fd, SHUT_RDWR);
+	launcher_end(options_of(c)->state->launcher, exec->run, CUT_MS);
+	connection_deadline(c, CUT_MS + STUCK_MS);
+	return true;
 }
 
 static void exec_refuse(int fd)
@@ -705,7 +739,7 @@ static void exec_refuse(int fd)
 	(void)fd; /* the end of the connection is all that can be said */
 }
 
-/* Also of one whose program runs: then it is cut, and so is the program. */
+/* Also of one whose program runs and is not waited for any more. */
 static void exec_close(struct connection *c)
 {
 	struct exec *exec = exec_of(c);
@@ -743,5 +777,6 @@ const struct service exec_service = {
     .ready = exec_ready,
     .expire = exec_expire,
     .refuse = exec_refuse,
+    .cut = exec_cut,
     .close = exec_close,
 };

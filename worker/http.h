@@ -139,7 +139,7 @@ struct service_config *http_host_service(const struct config *config, char **row
 
 /* ---- http_prepare.c ---- */
 
-int http_prepare(void *options, char *why, size_t size);
+int http_prepare(void *options, const struct account *workers, char *why, size_t size);
 void http_release(void *options);
 int http_lend(const void *options, int *fds, int max);
 int http_borrow(void *options, const int *fds, int count);

@@ -179,10 +179,11 @@ void http_release(void *options)
 	http->access_fd = 0;
 }
 
-int http_prepare(void *options, char *why, size_t size)
+int http_prepare(void *options, const struct account *workers, char *why, size_t size)
 {
 	struct http_options *http = options;
 
+	(void)workers;
 	if (root_open(&http->root, http->root_path) == -1) {
 		snprintf(why, size, "root %s: %s", http->root_path, strerror(errno));
 		return -1;

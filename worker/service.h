@@ -48,6 +48,13 @@ struct service {
 	 * closes it. */
 	void (*refuse)(int fd);
 
+	/*
+	 * Cuts the connection, whose client is told at once. Returns true: something of it still
+	 * ends, and then it closes the connection with that outcome, soon. False, or NULL: the
+	 * caller closes it. May be called again meanwhile.
+	 */
+	bool (*cut)(struct connection *c, enum outcome outcome);
+
 	/* The connection ends: gives back what it holds beyond its buffers. May be NULL. */
 	void (*close)(struct connection *c);
 };

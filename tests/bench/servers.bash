@@ -220,6 +220,7 @@ own_start() {
 	lastcall)
 		cat >"$tmp/$1/conf" <<-END
 			workers 2;
+			max-connections 8000;
 			service site http { root $tmp/site; keepalive 600s; }
 			listen 127.0.0.1:0 -> site;
 		END
