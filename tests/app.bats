@@ -147,6 +147,26 @@ stops_under_load() {
 	[[ $(receipt) == *'programs: 2 with status 0, 0 with another, 0 killed' ]]
 }
 
+@test "gunicorn serves on the socket that it inherits, and nobody is lost in reloads and a stop" {
+	command -v gunicorn >/dev/null || skip 'there is no gunicorn'
+	cat >"$work/run/wsgi.py" <<-'EOF'
+		def application(environ, start_response):
+		    body = b'from gunicorn\n'
+		    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(body)))])
+		    return [body]
+	EOF
+	service "command $(command -v gunicorn) --workers 2 --worker-tmp-dir $work/run wsgi; directory $work/run; ready notify; user root;"
+	wait_until ready_are 1
+	[ "$(curl -sf -m 30 "http://$address/")" = 'from gunicorn' ]
+	load_begin -m close -c 8
+	for _ in 1 2; do
+		sleep 0.5 # some load; what is asserted does not depend on it
+		run -0 "$lastcall" reload
+	done
+	stops_under_load
+	[[ $(receipt) == *'programs: '*' with status 0, 0 with another, 0 killed' ]]
+}
+
 @test "Node serves on descriptor 3" {
 	command -v node >/dev/null || skip 'there is no node'
 	cat >"$work/run/serve.js" <<-'EOF'

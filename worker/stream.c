@@ -16,7 +16,7 @@
 #define SEND_MAX                                                                                   \
 	(512 * 1024) /* of a file in one go, so that one client does not hold the others           \
 		      */
-#define PIECE (128 * 1024) /* of a file, read and sent at once */
+#define PIECE (256 * 1024) /* of a file, read and sent at once */
 #define PIECES_MAX                                                                                 \
 	(PIECE / BLOCK_SIZE + 2) /* with one that begins within a block, and the head              \
 				  */
