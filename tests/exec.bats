@@ -1023,10 +1023,10 @@ all_answered() {
 
 @test "close --now says how each program ended, also those that ignore TERM or end in their own way" {
 	start_exec cat
-	local -A ends=([done]='1 with status 0, 0 with another, 0 killed' [failed]='0 with status 0, 1 with another, 0 killed'
+	local -A ends=([well]='1 with status 0, 0 with another, 0 killed' [failed]='0 with status 0, 1 with another, 0 killed'
 		[killed]='0 with status 0, 0 with another, 1 killed')
-	local -A ways=([done]='exit 0' [failed]='exit 7' [killed]='')
-	for way in done failed killed; do
+	local -A ways=([well]='exit 0' [failed]='exit 7' [killed]='')
+	for way in well failed killed; do
 		address=$("$lastcall" open 127.0.0.1:0 exec sh -c "trap '${ways[$way]}' TERM; echo hello; while :; do sleep 0.05; done")
 		hold 5
 		read -r -t 10 word <&5
