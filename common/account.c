@@ -43,11 +43,22 @@ int account_of_workers(
 	return 0;
 }
 
+static int take_groups(const struct account *account)
+{
+	return account->alone ? setgroups(1, &account->gid)
+			      : initgroups(account->user, account->gid);
+}
+
+int account_pose(const struct account *account)
+{
+	if (take_groups(account) == -1 || setegid(account->gid) == -1)
+		return -1;
+	return seteuid(account->uid);
+}
+
 int account_become(const struct account *account)
 {
-	if ((account->alone ? setgroups(1, &account->gid)
-			    : initgroups(account->user, account->gid)) == -1 ||
-	    setgid(account->gid) == -1 || setuid(account->uid) == -1)
+	if (take_groups(account) == -1 || setgid(account->gid) == -1 || setuid(account->uid) == -1)
 		return -1;
 	/* Not one of them may be undone. */
 	if (account->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {

@@ -32,4 +32,10 @@ int account_of_workers(
  */
 int account_become(const struct account *account);
 
+/*
+ * Becomes it in its effective ids alone, for a process that only looks: that user may not signal
+ * it. Returns 0, or -1 with errno.
+ */
+int account_pose(const struct account *account);
+
 #endif

@@ -349,6 +349,19 @@ NoNewPrivs:	$no_new" ]
 	[ "$(echo hello | "$tools/talk" "$address" 'send:hello\n' half read 2>/dev/null)" = hello ]
 }
 
+@test "as root, a look at a program as its user that does not come to an end holds nobody up" {
+	[ "$(id -u)" -eq 0 ] || skip 'not root'
+	printf 'service x exec { command cat; user daemon; }\nlisten 127.0.0.1:0 -> x;\n' >lastcall.conf
+	run -0 timeout 30 strace -qq -f -e trace=setresgid -e inject=setresgid:delay_enter=100000000 -o trace "$lastcall" check -c lastcall.conf
+	grep -q setresgid trace
+	# Also where whoever started it ignores that its children end.
+	cp "$(command -v cat)" private
+	chmod 700 private
+	sed -i "s|command cat|command $PWD/private|" lastcall.conf
+	run -2 env --ignore-signal=CHLD "$lastcall" check -c lastcall.conf
+	[[ $output == *'it is not executable for user "daemon"'* ]]
+}
+
 @test "started as nobody, another user for programs is refused" {
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	printf 'service x exec { user root; command id; } listen 127.0.0.1:0 -> x;\n' >lastcall.conf
@@ -1019,6 +1032,24 @@ all_answered() {
 	exec 5>&-
 	# Its launchers are gone too.
 	wait_until no_launchers
+}
+
+@test "what is cut because retire-grace is over is lost, and none of a later stop's" {
+	top='retire-grace 300ms;' start_exec sh -c 'echo hello; sleep 1000'
+	hold 5
+	read -r -t 10 word <&5
+	run -0 "$lastcall" reload
+	[ -z "$(timeout 10 cat <&5)" ]
+	exec 5>&-
+	wait_until programs_are 0
+	wait_until worker_count_is 2
+	lost_is() {
+		"$lastcall" status --json | grep -q "\"lost\": *$1\b"
+	}
+	wait_until lost_is 1
+	stop_server
+	[ "$ended" -eq 0 ]
+	[[ $(receipt) == *' 0 cut'* && $(receipt) != *programs* ]]
 }
 
 @test "close --now says how each program ended, also those that ignore TERM or end in their own way" {

@@ -85,6 +85,11 @@ void chain_hold(struct blocks *blocks, block_chain chain)
 	blocks->holders[chain - 1]++;
 }
 
+bool chain_is_shared(const struct blocks *blocks, block_chain chain)
+{
+	return chain != 0 && blocks->holders[chain - 1] > 1;
+}
+
 void chain_give(struct blocks *blocks, block_chain chain)
 {
 	uint32_t block = chain - 1;

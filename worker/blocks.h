@@ -43,6 +43,9 @@ block_chain chain_take(struct blocks *blocks, size_t length);
 void chain_hold(struct blocks *blocks, block_chain chain);
 void chain_give(struct blocks *blocks, block_chain chain);
 
+/* Whether it has more than one. None has not. */
+bool chain_is_shared(const struct blocks *blocks, block_chain chain);
+
 /*
  * The bytes [at, at + length) of a chain, which must have them, as at most max pieces. Returns how
  * many; where those are not enough, they are the beginning.

@@ -3,14 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "descriptor.h"
 #include "directive.h"
 #include "system.h"
 
@@ -209,7 +212,7 @@ static int judge_file(const char *path)
 
 	if (stat(path, &info) == -1)
 		return -1;
-	if (S_ISREG(info.st_mode) && access(path, X_OK) == 0)
+	if (S_ISREG(info.st_mode) && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
 		return 0;
 	errno = S_ISDIR(info.st_mode) ? EISDIR : EACCES;
 	return -1;
@@ -283,6 +286,7 @@ static const char *blame_program(
 	return why;
 }
 
+#define TRY_MS 1000 /* for a look at a program as its user */
 #define IN_FOLDER 128 /* added to the error: it is that of entering the folder */
 
 /* Enters the folder and finds the program. Returns 0 or what is wrong, which is less than 256. */
@@ -299,21 +303,39 @@ static int try(const struct child_options *options)
 }
 
 /*
- * The same as somebody else, which only a process of its own can be. Where that cannot be had it is
- * found out when the program is started, as is what changes until then.
+ * The same as somebody else, in a process of its own, which tells through a pipe. Only its
+ * effective ids change, so that user may not stop it. Where it cannot be had, or does not come to
+ * an end (a file system that does not answer), it is found out when the program is started, as is
+ * what changes until then.
  */
 static int try_as(const struct account *account, const struct child_options *options)
 {
-	pid_t pid = fork();
-	int status;
+	unsigned char wrong = 0;
+	struct pollfd told = {.events = POLLIN};
+	int ends[2];
+	pid_t pid;
 
-	if (pid == 0)
-		_exit(account_become(account) == 0 ? try(options) : 0);
-	while (pid > 0 && waitpid(pid, &status, 0) == -1) {
-		if (errno != EINTR)
-			return 0;
+	if (fd_pipe(ends) == -1)
+		return 0;
+	pid = fork();
+	if (pid == 0) {
+		wrong = account_pose(account) == 0 ? (unsigned char)try(options) : 0;
+		_exit(write(ends[1], &wrong, 1) != 1);
 	}
-	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	fd_close(&ends[1]);
+	told.fd = ends[0];
+	while (pid > 0 && poll(&told, 1, TRY_MS) == -1 && errno == EINTR)
+		continue;
+	if (pid > 0 && (told.revents == 0 || read(ends[0], &wrong, 1) != 1))
+		wrong = 0;
+	fd_close(&ends[0]);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		/* One that cannot be killed now is reaped with the workers. */
+		for (int tries = 0; tries < 100 && waitpid(pid, NULL, WNOHANG) == 0; tries++)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return wrong;
 }
 
 const char *child_look(const struct child_options *options, const struct child_user *user,

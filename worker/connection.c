@@ -56,17 +56,17 @@ void connection_set_peer(struct connection *c, const union address_socket *peer)
 void *connection_private(struct connection *c)
 {
 	struct worker *worker = c->worker;
-	union connection_private *private = worker->privates_vacant;
+	union connection_private *part = worker->privates_vacant;
 
 	if (c->private != NULL)
 		return c->private;
-	if (private != NULL)
-		worker->privates_vacant = private->next;
+	if (part != NULL)
+		worker->privates_vacant = part->next;
 	else
-	private = &worker->privates[worker->privates_touched++];
-	memset(private, 0, sizeof *private);
-	c->private = private;
-	return private;
+		part = &worker->privates[worker->privates_touched++];
+	memset(part, 0, sizeof *part);
+	c->private = part;
+	return part;
 }
 
 void connection_private_give(struct connection *c)
@@ -302,7 +302,8 @@ static void count_outcome(const struct connection *c, enum outcome outcome)
 	const struct worker *worker = c->worker;
 	struct slot *self = worker->self;
 	struct tally *tally = c->acceptor->tally;
-	bool stopping = worker->phase >= PHASE_STOPPING || c->last_call;
+	bool stopping =
+	    (worker->phase >= PHASE_STOPPING && !worker->retirement_over) || c->last_call;
 
 	if (outcome == OUTCOME_BROKEN)
 		slot_add(&self->broken, !stopping);

@@ -15,6 +15,7 @@
  *   STARTING  It was given to the launcher. All three end at start-timeout.
  *   RUNNING   The program has the connection; the worker does not touch it.
  *   ENDING    The program's time is over, and its group is being ended.
+ *   CUT       From any of the last three: the client was cut, and its program is being ended.
  *
  * A program that has ended is the answer, whatever its status. The worker keeps its copy of the
  * connection until then, so that the connection ends with the program, whoever else has one.
@@ -47,6 +48,8 @@
 #define CUT_MS                                                                                     \
 	500 /* between TERM and KILL when a connection is cut: the master waits no longer          \
 	     */
+#define CUT_STUCK_MS 300 /* after that KILL: the master ends the worker a second after its order   \
+			  */
 #define STUCK_MS 2000 /* after KILL, a launcher that says nothing is not waited for any more */
 
 enum over_limit { OVER_LIMIT_HOLD, OVER_LIMIT_REFUSE };
@@ -524,7 +527,7 @@ static void count_status(struct worker *worker, const struct connection *c, int 
 	struct tally *tally = c != NULL ? c->acceptor->tally : NULL;
 	bool killed = status == -1 || WIFSIGNALED(status);
 	bool failed = !killed && WEXITSTATUS(status) != 0;
-	bool stopping = worker_hears_last_call(worker);
+	bool stopping = worker_hears_last_call(worker) && !worker->retirement_over;
 
 	slot_add(&self->programs_killed, stopping && killed);
 	slot_add(&self->programs_failed, stopping && failed);
@@ -730,7 +733,7 @@ static bool exec_cut(struct connection *c, enum outcome outcome)
 	exec->outcome = outcome;
 	shutdown(c->watch.fd, SHUT_RDWR);
 	launcher_end(options_of(c)->state->launcher, exec->run, CUT_MS);
-	connection_deadline(c, CUT_MS + STUCK_MS);
+	connection_deadline(c, CUT_MS + CUT_STUCK_MS);
 	return true;
 }
 

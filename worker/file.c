@@ -201,7 +201,8 @@ static block_chain make_room(struct root *root, size_t length)
 	     looks < 2 * FILE_CACHE_SLOTS && !blocks_have_room(&root->blocks, length); looks++) {
 		struct file_cached *cached = &root->cache[root->hand++ % FILE_CACHE_SLOTS];
 
-		if (!cached->wanted)
+		/* What is being sent would leave no room. */
+		if (!cached->wanted && !chain_is_shared(&root->blocks, cached->body))
 			forget(root, cached);
 		cached->wanted = false;
 	}
@@ -230,7 +231,6 @@ static void keep(struct root *root, const char *path, enum coding coding, struct
 	if (file->size > FILE_CACHED_MAX || length >= CACHED_PATH_MAX || !file->settled ||
 	    root->blocks.count == 0)
 		return;
-	forget(root, cached);
 	if (file->size > 0) {
 		body = make_room(root, (size_t)file->size);
 		if (body == 0)
@@ -240,6 +240,7 @@ static void keep(struct root *root, const char *path, enum coding coding, struct
 			return;
 		}
 	}
+	forget(root, cached);
 	memcpy(cached->path, path, length + 1);
 	cached->fields = file->made;
 	cached->coding = coding;
@@ -341,6 +342,7 @@ static int open_file(const struct root *root, const char *path, const char *name
 		fd_close(&file->fd);
 		return 301;
 	}
+	file->blocks = NULL;
 	file->kept = 0;
 	file->size = (uint64_t)info.st_size;
 	file->identity = identity_of(&info);

@@ -272,7 +272,9 @@ static void http_ready(struct connection *c, unsigned events)
 			drained = true;
 		if (http->last && http->step == STEP_HEAD) {
 			if (http_flush(c))
-				connection_finish(c, http->farewell && drained);
+				/* Past STEPS_MAX nobody knows whether all was read. */
+				connection_finish(
+				    c, http->farewell && drained && steps < STEPS_MAX);
 			return;
 		}
 		switch (http->step) {

@@ -130,6 +130,7 @@ static bool begin_part(struct connection *c, int part)
 void stream_parts(struct connection *c, const struct file *file, int parts)
 {
 	stream_file(c, 206, file, (struct range){0, 0});
+	http_of(c)->farewell = false; /* they may be much together */
 	http_of(c)->parts = (int16_t)parts;
 	begin_part(c, 0);
 }

@@ -117,6 +117,7 @@ static void end_retirement(struct worker *worker)
 {
 	if (worker->phase != PHASE_RETIRING)
 		return;
+	worker->retirement_over = true;
 	acceptors_release_all(worker);
 	connections_cut(worker, NULL);
 	set_phase(worker, PHASE_CUTTING);

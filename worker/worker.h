@@ -118,6 +118,7 @@ struct worker {
 	bool enough_due; /* asking could not be sent yet */
 	int64_t memory_most; /* bytes: more than that is too much; 0: no limit, or it was said */
 	int64_t memory_looked_at; /* ms */
+	bool retirement_over; /* its time to finish was: what is cut then is none of a stop's */
 	bool waiting; /* for SERVE: it has no acceptors yet */
 	bool master_gone; /* the channel has ended */
 	int64_t grace_ends; /* of an orphan, ms */
