@@ -352,7 +352,7 @@ NoNewPrivs:	$no_new" ]
 @test "as root, a look at a program as its user that does not come to an end holds nobody up" {
 	[ "$(id -u)" -eq 0 ] || skip 'not root'
 	printf 'service x exec { command cat; user daemon; }\nlisten 127.0.0.1:0 -> x;\n' >lastcall.conf
-	run -0 timeout 30 strace -qq -f -e trace=setresgid -e inject=setresgid:delay_enter=100000000 -o trace "$lastcall" check -c lastcall.conf
+	run -0 timeout 30 strace -qq -f -e trace=setresgid -e inject=setresgid:signal=STOP -o trace "$lastcall" check -c lastcall.conf
 	grep -q setresgid trace
 	# Also where whoever started it ignores that its children end.
 	cp "$(command -v cat)" private

@@ -48,8 +48,9 @@
 #define CUT_MS                                                                                     \
 	500 /* between TERM and KILL when a connection is cut: the master waits no longer          \
 	     */
-#define CUT_STUCK_MS 300 /* after that KILL: the master ends the worker a second after its order   \
-			  */
+#define CUT_STUCK_MS                                                                               \
+	300 /* after that KILL: the master ends the worker a second after its order                \
+	     */
 #define STUCK_MS 2000 /* after KILL, a launcher that says nothing is not waited for any more */
 
 enum over_limit { OVER_LIMIT_HOLD, OVER_LIMIT_REFUSE };
