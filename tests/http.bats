@@ -637,7 +637,8 @@ no_connections() {
 	[ "$(held_after "GET / HTTP/1.0$crlf$crlf")" -eq 0 ]
 	# More came with it, a body came, a long answer is still on its way, it was refused.
 	for head in "GET / HTTP/1.0$crlf$crlf$crlf" "GET / HTTP/1.1$crlf${host}Content-Length: 1$crlf${end}x" \
-		"GET /300k HTTP/1.0$crlf$crlf" "GET / HTTP/9.9$crlf$crlf"; do
+		"GET /300k HTTP/1.0$crlf$crlf" "GET /300k HTTP/1.1$crlf${host}Range: bytes=0-99999,150000-250000$crlf$end" \
+		"GET / HTTP/9.9$crlf$crlf"; do
 		[ "$(held_after "$head")" -eq 1 ]
 		wait_until no_connections
 	done
