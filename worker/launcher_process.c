@@ -59,7 +59,8 @@ struct program {
 	enum state state;
 	pid_t pid; /* and process group */
 	uint32_t run;
-	int64_t kill_at; /* ms; CLOCK_NEVER: it was killed, or is not to be */
+	int64_t kill_at; /* ms; CLOCK_NEVER: it is not to be killed, or was */
+	bool killed; /* its group was sent KILL */
 	int64_t lines_at; /* when lines was filled up, ms */
 	uint32_t lines; /* that it may still write */
 	uint32_t dropped;
@@ -368,13 +369,17 @@ static void kill_group(struct program *program)
 	if (program->state == STATE_ENDING)
 		kill(program->pid, SIGKILL);
 	kill(-program->pid, SIGKILL);
+	program->killed = true;
 	program->kill_at = CLOCK_NEVER;
 }
 
-/* What became of a program that was reaped: whether anything of its group is left. */
+/*
+ * What became of a program that was reaped: whether anything of its group is left. After KILL
+ * nothing can be done: what is there still was not reaped by whoever has to, which may take long.
+ */
 static void look_at_left(struct program *program)
 {
-	if (!group_is_there(program)) {
+	if (program->killed || !group_is_there(program)) {
 		program_free(program);
 		return;
 	}
@@ -415,9 +420,11 @@ static void program_ended(struct program *program)
 		return;
 	}
 	/* One that was to be killed is no less so for what it leaves behind. */
-	program->kill_at = clock_earlier(program->kill_at,
-	    program->process->now +
-		(program->process->leaving ? LEAVING_MS : program->process->plan->end_delay));
+	if (!program->killed)
+		program->kill_at = clock_earlier(program->kill_at,
+		    program->process->now +
+			(program->process->leaving ? LEAVING_MS
+						   : program->process->plan->end_delay));
 	set_state(program, STATE_LEFT);
 	timer_set(&program->process->wheel, &program->timer, program->process->now + LOOK_MS);
 }
