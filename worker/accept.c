@@ -5,9 +5,9 @@
  * Under epoll one worker is woken for a connection (EPOLLEXCLUSIVE), and it is often the same one.
  * So whoever is ahead of a sibling by more than a little takes itself out of the set for DEFER_MS,
  * or until it is ahead no more, and rings the sibling's bell. Then it takes one connection if it is
- * still there, and defers again. A
- * sibling that has not turned its loop PATIENCE_MS after it was first told (it is stopped, or busy)
- * is not deferred to until it does: no connection waits longer for the sake of balance.
+ * still there, and defers again. A sibling that has not turned its loop PATIENCE_MS after it was
+ * first told (it is stopped, or busy) is not deferred to until it does: no connection waits longer
+ * for the sake of balance.
  */
 #include <errno.h>
 #include <fcntl.h>

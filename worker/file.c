@@ -26,7 +26,7 @@ struct file_cached {
 	uint64_t moment; /* when it was last looked at, as in file_wanted */
 	struct identity identity;
 	struct file_fields fields;
-	bool wanted; /* since the hand last passed */
+	bool asked; /* for, since the hand last passed */
 	block_chain body; /* 0: empty */
 	char path[CACHED_PATH_MAX];
 };
@@ -171,7 +171,7 @@ static bool find_cached(
 		return false;
 	}
 	cached->moment = moment;
-	cached->wanted = true;
+	cached->asked = true;
 	file->fd = -1;
 	file->blocks = &root->blocks;
 	file->kept = cached->body;
@@ -202,9 +202,9 @@ static block_chain make_room(struct root *root, size_t length)
 		struct file_cached *cached = &root->cache[root->hand++ % FILE_CACHE_SLOTS];
 
 		/* What is being sent would leave no room. */
-		if (!cached->wanted && !chain_is_shared(&root->blocks, cached->body))
+		if (!cached->asked && !chain_is_shared(&root->blocks, cached->body))
 			forget(root, cached);
-		cached->wanted = false;
+		cached->asked = false;
 	}
 	return chain_take(&root->blocks, length);
 }
@@ -248,7 +248,7 @@ static void keep(struct root *root, const char *path, enum coding coding, struct
 	cached->modified = file->modified;
 	cached->type = file->type;
 	cached->moment = 0;
-	cached->wanted = true;
+	cached->asked = true;
 	cached->body = body;
 	cached->hash = hash;
 	fd_close(&file->fd);
