@@ -32,10 +32,10 @@ limit() {
 	echo $((base + $1 > 1100 ? base + $1 : 1100))
 }
 
-# grow: has the workers grow by 3 MiB and more together: many requests at once, each large, whose buffers stay theirs.
+# grow: has the workers grow by 4 MiB and more together: many requests at once, each large, whose buffers stay theirs.
 grow() {
 	local fd fds=() line
-	for i in {1..300}; do
+	for i in {1..450}; do
 		exec {fd}<>"/dev/tcp/127.0.0.1/${address##*:}"
 		fds+=("$fd")
 		printf 'GET / HTTP/1.1\r\nHost: x\r\nX: %s' "$padding" >&"$fd"
