@@ -19,6 +19,7 @@ static int64_t tick_of(int64_t deadline)
 void wheel_init(struct wheel *wheel, int64_t now)
 {
 	*wheel = (struct wheel){.tick = now / WHEEL_TICK_MS};
+	wheel->earliest = wheel->tick;
 }
 
 static void unlink_timer(struct wheel *wheel, struct timer *timer)
@@ -50,6 +51,8 @@ static void link_timer(struct wheel *wheel, struct timer *timer)
 		timer->next->link = &timer->next;
 	wheel->slots[slot] = timer;
 	wheel->used[slot / 64] |= (uint64_t)1 << slot % 64;
+	if (tick < wheel->earliest)
+		wheel->earliest = tick;
 }
 
 void timer_set(struct wheel *wheel, struct timer *timer, int64_t deadline)
@@ -74,16 +77,22 @@ void timer_clear(struct wheel *wheel, struct timer *timer)
 		unlink_timer(wheel, timer);
 }
 
-int64_t wheel_next(const struct wheel *wheel)
+int64_t wheel_next(struct wheel *wheel)
 {
-	for (int64_t tick = wheel->tick; tick < wheel->tick + WHEEL_SLOTS;) {
+	int64_t end = wheel->tick + WHEEL_SLOTS;
+	int64_t tick = wheel->earliest > wheel->tick ? wheel->earliest : wheel->tick;
+
+	while (tick < end) {
 		unsigned slot = slot_of(tick);
 		uint64_t word = wheel->used[slot / 64] >> slot % 64;
 
-		if (word & 1)
+		if (word & 1) {
+			wheel->earliest = tick;
 			return tick * WHEEL_TICK_MS;
+		}
 		tick += word == 0 ? 64 - slot % 64 : 1;
 	}
+	wheel->earliest = end;
 	return CLOCK_NEVER;
 }
 

@@ -20,6 +20,7 @@ struct timer {
 
 struct wheel {
 	int64_t tick; /* every earlier one has been run */
+	int64_t earliest; /* no timer stands before it */
 	uint64_t used[WHEEL_SLOTS / 64];
 	struct timer *slots[WHEEL_SLOTS];
 };
@@ -34,7 +35,7 @@ void timer_set(struct wheel *wheel, struct timer *timer, int64_t deadline);
 void timer_clear(struct wheel *wheel, struct timer *timer);
 
 /* When wheel_run is due next, or CLOCK_NEVER. */
-int64_t wheel_next(const struct wheel *wheel);
+int64_t wheel_next(struct wheel *wheel);
 
 /* Fires what is due. fire() may set and clear any timer. */
 void wheel_run(struct wheel *wheel, int64_t now);

@@ -37,6 +37,7 @@ unit() {
 @test "ranges" { unit range_test; }
 @test "request heads" { unit request_test; }
 @test "rules of http services" { unit rules_test; }
+@test "the timer wheel" { unit wheel_test; }
 
 @test "no unit test is left out of this file" {
 	for program in "$BATS_TEST_DIRNAME"/unit/*_test.c; do
