@@ -18,6 +18,9 @@ enum {
 	LOOP_HANGUP = 4, /* reported, never asked for: both directions are over */
 	LOOP_EXCLUSIVE =
 	    8, /* with LOOP_READ, for a shared listener: wake one process, not all (epoll only) */
+	LOOP_EDGE = 16, /* with LOOP_READ, for a TCP socket: reported when bytes or the end come,
+			   and not again for the same ones (epoll only); see loop_again */
+	LOOP_MARK = 32, /* reported with that, never asked for: the end has come, or urgent data */
 };
 
 struct watch {
@@ -41,10 +44,18 @@ struct loop *loop_open(size_t capacity);
 void loop_close(struct loop *loop);
 
 /*
- * Asks for events on watch->fd, from now on and as long as they last (level-triggered); 0 takes it
+ * Asks for events on watch->fd, from now on and as long as they last (but see LOOP_EDGE); 0 takes it
  * out. Returns 0, or -1 with errno (ENOSPC, ENOMEM, EPERM for a file that cannot be waited for).
  */
 int loop_watch(struct loop *loop, struct watch *watch, unsigned events);
+
+/*
+ * For who has LOOP_EDGE and did not read until there was no more: reports it again if it is ready
+ * now. There was no more when a read gave less than it had room for (epoll(7)), unless LOOP_MARK
+ * was reported: a read stops before the end and before urgent data, and what is behind is not
+ * reported a second time. Returns as loop_watch.
+ */
+int loop_again(struct loop *loop, struct watch *watch);
 
 /*
  * Takes a watch out whose descriptor only this process has and closes right after this call (that

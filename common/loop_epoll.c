@@ -55,27 +55,40 @@ static void drop_pending(struct loop *loop, const struct watch *watch)
 	}
 }
 
-int loop_watch(struct loop *loop, struct watch *watch, unsigned events)
+static int control(struct loop *loop, struct watch *watch, int how, unsigned events)
 {
 	struct epoll_event want = {.data.ptr = watch};
-	int how = watch->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
-	if (events == watch->events)
-		return 0;
-	if (events == 0)
-		how = EPOLL_CTL_DEL;
 	if (events & LOOP_READ)
 		want.events |= EPOLLIN;
 	if (events & LOOP_WRITE)
 		want.events |= EPOLLOUT;
 	if (events & LOOP_EXCLUSIVE)
 		want.events |= EPOLLEXCLUSIVE;
-	if (epoll_ctl(loop->fd, how, watch->fd, &want) == -1)
+	if (events & LOOP_EDGE)
+		want.events |= EPOLLET | EPOLLRDHUP | EPOLLPRI;
+	return epoll_ctl(loop->fd, how, watch->fd, &want);
+}
+
+int loop_watch(struct loop *loop, struct watch *watch, unsigned events)
+{
+	int how = watch->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+	if (events == watch->events)
+		return 0;
+	if (events == 0)
+		how = EPOLL_CTL_DEL;
+	if (control(loop, watch, how, events) == -1)
 		return -1;
 	watch->events = events;
 	if (events == 0)
 		drop_pending(loop, watch);
 	return 0;
+}
+
+int loop_again(struct loop *loop, struct watch *watch)
+{
+	return control(loop, watch, EPOLL_CTL_MOD, watch->events);
 }
 
 void loop_forget(struct loop *loop, struct watch *watch)
@@ -103,12 +116,14 @@ int loop_wait(struct loop *loop, int64_t timeout_ms, int64_t *now)
 
 		if (watch == NULL)
 			continue;
-		if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
 			events |= LOOP_READ;
 		if (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 			events |= LOOP_WRITE;
 		if (event->events & (EPOLLHUP | EPOLLERR))
 			events |= LOOP_HANGUP;
+		if (event->events & (EPOLLRDHUP | EPOLLPRI))
+			events |= LOOP_MARK;
 		watch->ready(watch, events);
 	}
 	loop->at = loop->count = 0;

@@ -304,6 +304,105 @@ bodies() {
 	[ "$(grep -c '^HTTP/1.1' <<<"$said")" -eq 13 ]
 }
 
+# ---- what is there when the worker looks ----
+
+# all_at_once HOW…: on a connection that has been answered already, sends all of it while the worker is stopped, so that it
+# finds it there together; then prints how many answers came, and "end" if the server closed after them. HOW is one of:
+# requests N; urgent: one byte of urgent data; passed: a descriptor, over a Unix socket; body N: POST with that; half: shut
+# our side.
+all_at_once() {
+	python3 - "$address" "$(workers)" "$@" <<-'END'
+		import os, signal, socket, sys
+
+		address, worker, how = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+		get = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
+		if address.startswith("unix:"):
+		    s = socket.socket(socket.AF_UNIX)
+		    s.connect(address[5:])
+		else:
+		    s = socket.create_connection(address.rsplit(":", 1))
+		s.settimeout(10)
+
+		def answers(wanted):
+		    got = b""
+		    while got.count(b"HTTP/1.1 ") < wanted or wanted == 0 or not got.endswith(b"whole\n"):
+		        try:
+		            more = s.recv(65536)
+		        except socket.timeout:
+		            return got, "waits"
+		        if not more:
+		            return got, "end"
+		        got += more
+		    return got, "open"
+
+		s.sendall(get)
+		assert answers(1)[1] == "open"
+		os.kill(worker, signal.SIGSTOP)
+		while open(f"/proc/{worker}/stat").read().rsplit(")", 1)[1].split()[0] != "T":
+		    pass
+		wanted, half = 0, False
+		while how:
+		    verb = how.pop(0)
+		    if verb == "requests":
+		        n = int(how.pop(0))
+		        s.sendall(get * n)
+		        wanted += n
+		    elif verb == "urgent":
+		        s.send(b"!", socket.MSG_OOB)
+		    elif verb == "passed":
+		        socket.send_fds(s, [get], [0])
+		        wanted += 1
+		    elif verb == "body":
+		        n = int(how.pop(0))
+		        s.sendall(b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n)
+		        wanted += 1
+		    elif verb == "half":
+		        s.shutdown(socket.SHUT_WR)
+		        half = True
+		os.kill(worker, signal.SIGCONT)
+		got, how = answers(0 if half else wanted)
+		print(got.count(b"HTTP/1.1 "), how)
+	END
+}
+
+@test "all that is there when the worker looks is answered, and an end behind it is seen" {
+	echo whole >site/small
+	start_conf "service site http { root site; keepalive 60s; error-page 405 /small; }
+		workers 1;
+		listen 127.0.0.1:0 -> site;"
+	# 256 answers are given in one turn, and 16 KiB hold 400 of these requests.
+	for count in 1 2 255 256 257 399 400 1000; do
+		[ "$(all_at_once requests $count)" = "$count open" ]
+		[ "$(all_at_once requests $count half)" = "$count end" ]
+	done
+	# Around what one read takes.
+	for length in 100 16300 16308 16309 16310 16368 16369 60000; do
+		[ "$(all_at_once body $length)" = "1 open" ]
+		[ "$(all_at_once body $length requests 3 half)" = "4 end" ]
+	done
+	[ "$(all_at_once half)" = "0 end" ]
+	# A read stops before urgent data, without being the last.
+	[ "$(all_at_once urgent requests 1)" = "1 open" ]
+	[ "$(all_at_once requests 1 urgent requests 2)" = "3 open" ]
+	[ "$(all_at_once requests 300 urgent requests 2 half)" = "302 end" ]
+	same_workers
+}
+
+@test "all that is there on a Unix socket is answered, also with a descriptor in between" {
+	echo whole >site/small
+	start_conf "service site http { root site; keepalive 60s; error-page 405 /small; }
+		workers 1;
+		listen unix:$work/socket -> site;"
+	address=unix:$work/socket
+	for count in 1 256 257 1000; do
+		[ "$(all_at_once requests $count)" = "$count open" ]
+		[ "$(all_at_once requests $count half)" = "$count end" ]
+	done
+	[ "$(all_at_once passed requests 2)" = "3 open" ]
+	[ "$(all_at_once requests 2 passed requests 2 passed half)" = "6 end" ]
+	same_workers
+}
+
 # ---- bodies ----
 
 @test "a small body is read away: POST is 405, and the next request is answered" {

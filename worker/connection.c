@@ -114,6 +114,8 @@ static void ready(struct watch *watch, unsigned events)
 {
 	struct connection *c = container_of(watch, struct connection, watch);
 
+	if (events & LOOP_MARK)
+		c->marked = true;
 	if (c->state == CONNECTION_LINGER)
 		linger_ready(c);
 	else if (c->state != CONNECTION_FREE)
@@ -148,6 +150,7 @@ void connection_start(
 	    .acceptor = acceptor,
 	    .service = service_of(service->kind),
 	    .options = service->options,
+	    .level = peer->any.sa_family == AF_UNIX,
 	    .late = late,
 	    .last_call = late && worker_hears_last_call(worker),
 	};
@@ -178,8 +181,10 @@ enum transfer connection_read(struct connection *c, bool *drained)
 	else
 		buffer_compact(c->in);
 	room = buffer_room(c->in);
-	if (room == 0)
+	if (room == 0) {
+		c->unread = true;
 		return TRANSFER_AGAIN;
+	}
 	do {
 		got = recv(c->watch.fd, c->in->bytes + c->in->end, room, 0);
 	} while (got == -1 && errno == EINTR);
@@ -189,7 +194,7 @@ enum transfer connection_read(struct connection *c, bool *drained)
 		return errno == EAGAIN ? TRANSFER_AGAIN : TRANSFER_GONE;
 	c->in->end += (uint32_t)got;
 	c->worker->reads++;
-	*drained = (size_t)got < room;
+	*drained = (size_t)got < room && !c->marked;
 	return TRANSFER_SOME;
 }
 
@@ -264,8 +269,15 @@ void connection_rest(struct connection *c)
 
 void connection_want(struct connection *c, unsigned events)
 {
+	struct loop *loop = c->worker->loop;
+	bool again;
+
+	if (c->level)
+		events &= ~(unsigned)LOOP_EDGE;
+	again = c->unread && events == c->watch.events;
+	c->unread = false;
 	/* There is room for every connection; without it this one could never be heard of again. */
-	if (loop_watch(c->worker->loop, &c->watch, events) == -1)
+	if ((again ? loop_again(loop, &c->watch) : loop_watch(loop, &c->watch, events)) == -1)
 		connection_close(c, OUTCOME_CUT);
 }
 

@@ -63,6 +63,9 @@ struct connection {
 	bool shared; /* another process has a copy: closing ours would not end it */
 	bool last_call; /* and the server was being stopped: so does the stop's */
 	bool ahead; /* it was read, and is answered when all others were */
+	bool level; /* of a Unix socket: LOOP_EDGE is not for it */
+	bool marked; /* LOOP_MARK was reported: a short read need not be the last */
+	bool unread; /* LOOP_EDGE: more may be there than was read */
 	struct connection *next_ahead;
 	int64_t linger_until; /* LINGER: the end of it, whatever still comes */
 	struct buffer *in, *out; /* NULL while empty */
@@ -90,7 +93,8 @@ enum transfer {
 
 /*
  * Reads once into c->in, taking a buffer if there is none. TRANSFER_AGAIN also when the buffer is
- * full. A short read means that there was no more: *drained is then set.
+ * full. A short read means that there was no more: *drained is then set, unless LOOP_MARK was
+ * reported, and more may be behind the mark.
  */
 enum transfer connection_read(struct connection *c, bool *drained);
 
@@ -111,7 +115,11 @@ enum transfer connection_flush(struct connection *c);
 /* Gives back the input buffer if nothing is in it. */
 void connection_rest(struct connection *c);
 
-/* Waits for LOOP_READ or LOOP_WRITE; 0 for neither. */
+/*
+ * Waits for LOOP_READ or LOOP_WRITE; 0 for neither. With LOOP_EDGE, who did not read until there
+ * was no more sets c->unread before. (A read from a Unix socket also stops where a descriptor was
+ * passed, without a mark. There LOOP_EDGE is taken out.)
+ */
 void connection_want(struct connection *c, unsigned events);
 
 /* The one setter of the state; and the moment at which the service's expire() is called. */

@@ -85,7 +85,7 @@ static void wait_for_bytes(struct connection *c, bool begun)
 		connection_deadline(c, options_of(c)->keepalive + KEEPALIVE_EXTRA_MS);
 		connection_private_give(c);
 	}
-	connection_want(c, LOOP_READ);
+	connection_want(c, LOOP_READ | LOOP_EDGE);
 }
 
 /* The part of the connection that it has while it is not idle. */
@@ -263,13 +263,13 @@ static void http_ready(struct connection *c, unsigned events)
 		}
 		return;
 	}
-	drained = http->drained;
+	drained = http->drained && (events & LOOP_READ) == 0;
 	http->drained = false;
 	for (int steps = 0; on; steps++) {
 		/* A client that sends faster than it is answered: what it has sent is still there
 		 * in the next turn. */
 		if (steps >= STEPS_MAX)
-			drained = true;
+			drained = c->unread = true;
 		if (http->last && http->step == STEP_HEAD) {
 			if (http_flush(c))
 				/* Past STEPS_MAX nobody knows whether all was read. */
