@@ -44,8 +44,8 @@ struct loop *loop_open(size_t capacity);
 void loop_close(struct loop *loop);
 
 /*
- * Asks for events on watch->fd, from now on and as long as they last (but see LOOP_EDGE); 0 takes it
- * out. Returns 0, or -1 with errno (ENOSPC, ENOMEM, EPERM for a file that cannot be waited for).
+ * Asks for events on watch->fd, from now on and as long as they last (but see LOOP_EDGE); 0 takes
+ * it out. Returns 0, or -1 with errno (ENOSPC, ENOMEM, EPERM for a file that cannot be waited for).
  */
 int loop_watch(struct loop *loop, struct watch *watch, unsigned events);
 
