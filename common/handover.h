@@ -18,6 +18,7 @@
 #include "log.h"
 
 #define SERVICE_LOGS_MAX 4
+#define HANDOVER_COPIES_MAX 64 /* descriptors that a worker has for copies of files */
 
 /* A log file of a service. */
 struct service_log {

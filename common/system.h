@@ -57,6 +57,12 @@ int system_open_beneath(int root, const char *path, enum system_links links);
  * with errno. */
 int system_scratch_file(void);
 
+/*
+ * Sends bytes of a file to a socket, without copying them where the system can: then nobody may
+ * rewrite them any more. SIGPIPE must be ignored. Returns as send(2).
+ */
+ssize_t system_send_file(int to, int from, off_t at, size_t length);
+
 /* No program that this process starts gains privilege. Returns 0 (also where there is no such
  * thing) or -1. */
 int system_no_new_privileges(void);

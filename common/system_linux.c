@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -96,6 +97,11 @@ fail:
 int system_scratch_file(void)
 {
 	return memfd_create("lastcall-scratch", MFD_CLOEXEC);
+}
+
+ssize_t system_send_file(int to, int from, off_t at, size_t length)
+{
+	return sendfile(to, from, &at, length);
 }
 
 int system_open_beneath(int root, const char *path, enum system_links links)

@@ -112,6 +112,14 @@ int system_scratch_file(void)
 	return fd;
 }
 
+ssize_t system_send_file(int to, int from, off_t at, size_t length)
+{
+	char bytes[65536];
+	ssize_t got = pread(from, bytes, length < sizeof bytes ? length : sizeof bytes, at);
+
+	return got <= 0 ? got : send(to, bytes, (size_t)got, MSG_NOSIGNAL);
+}
+
 int system_open_beneath(int root, const char *path, enum system_links links)
 {
 	if (links == LINKS_ANYWHERE)

@@ -71,7 +71,7 @@ size_t setup_descriptors(const struct config *config, size_t workers)
 {
 	size_t listeners = (size_t)config->max_listeners;
 	size_t folders = listeners < FOLDERS_MOST ? listeners : FOLDERS_MOST;
-	size_t count = pool_capacity(workers) * 3 + listeners + folders + 64;
+	size_t count = pool_capacity(workers) * 3 + listeners + folders + HANDOVER_COPIES_MAX + 64;
 
 	for (const struct service_config *at = config->services; at != NULL; at = at->next)
 		count += descriptors_of(at);

@@ -28,6 +28,7 @@ unit() {
 @test "diagnostics" { unit diagnostics_test; }
 @test "fields of requests" { unit fields_test; }
 @test "opening log files" { unit log_open_test; }
+@test "copies of files" { unit copies_test; }
 @test "media types" { unit type_test; }
 @test "networks and ranges of ports" { unit network_test; }
 @test "messages to a service manager" { unit notify_test; }

@@ -69,6 +69,7 @@ int root_start(struct root *root)
 	if (memory == MAP_FAILED)
 		return -1;
 	root->cache = memory;
+	copies_open(&root->copies, root->manner->copies);
 	return blocks_open(&root->blocks, root->manner->cache);
 }
 
@@ -77,6 +78,7 @@ void root_stop(struct root *root)
 	if (root->cache != NULL)
 		munmap(root->cache, FILE_CACHE_SLOTS * sizeof(struct file_cached));
 	root->cache = NULL;
+	copies_close(&root->copies);
 	blocks_close(&root->blocks);
 }
 
@@ -115,27 +117,12 @@ static void look_after(struct root *root, int64_t now)
 		forget(root, &root->cache[i]);
 }
 
-static struct identity identity_of(const struct stat *info)
-{
-	return (struct identity){
-	    .device = info->st_dev,
-	    .inode = info->st_ino,
-	    .size = info->st_size,
-	    .modified = info->st_mtim,
-	    .changed = info->st_ctim,
-	};
-}
-
-static bool same_time(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
+/* Whether it is the file of that identity, unchanged. */
 static bool is_same(const struct stat *info, const struct identity *known)
 {
-	return info->st_ino == known->inode && info->st_dev == known->device &&
-	    info->st_size == known->size && same_time(info->st_mtim, known->modified) &&
-	    same_time(info->st_ctim, known->changed);
+	struct identity found = identity_make(info);
+
+	return identity_is_same(&found, known);
 }
 
 /* FNV-1a; never 0, which is a vacant place. */
@@ -173,6 +160,7 @@ static bool find_cached(
 	cached->moment = moment;
 	cached->asked = true;
 	file->fd = -1;
+	file->copies = NULL;
 	file->blocks = &root->blocks;
 	file->kept = cached->body;
 	file->size = (uint64_t)cached->identity.size;
@@ -325,8 +313,8 @@ static int status_of(int error)
 }
 
 /* name is what its type is told by. */
-static int open_file(const struct root *root, const char *path, const char *name,
-    enum coding coding, struct file *file)
+static int open_file(
+    struct root *root, const char *path, const char *name, enum coding coding, struct file *file)
 {
 	time_t now = time(NULL);
 	struct stat info;
@@ -345,8 +333,9 @@ static int open_file(const struct root *root, const char *path, const char *name
 	file->blocks = NULL;
 	file->kept = 0;
 	file->size = (uint64_t)info.st_size;
-	file->identity = identity_of(&info);
+	file->identity = identity_make(&info);
 	file->settled = is_settled(&file->identity);
+	file->copies = file->settled && file->size > FILE_CACHED_MAX ? &root->copies : NULL;
 	/* Never later than the Date of the answer (RFC 9110, 8.8.2.1); such a file is not kept. */
 	file->modified = info.st_mtim.tv_sec < now ? info.st_mtim.tv_sec : now;
 	file->type = type_of(root->manner->types, name);
@@ -427,10 +416,11 @@ int file_find(struct root *root, const struct file_wanted *wanted, int64_t now, 
 
 bool file_is_same(int fd, const struct identity *identity)
 {
+	struct identity found;
 	struct stat info;
 
-	/* Not ctime: it also moves when a new file is renamed over this one, whose bytes are still
-	 * those that are sent. */
-	return fstat(fd, &info) == 0 && info.st_size == identity->size &&
-	    same_time(info.st_mtim, identity->modified);
+	if (fstat(fd, &info) == -1)
+		return false;
+	found = identity_make(&info);
+	return identity_same_bytes(&found, identity);
 }

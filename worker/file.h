@@ -23,8 +23,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "coding.h"
 #include "blocks.h"
+#include "coding.h"
+#include "copies.h"
+#include "identity.h"
 #include "system.h"
 
 struct types;
@@ -45,6 +47,7 @@ struct file_manner {
 	bool vary; /* answers depend on Accept-Encoding */
 	enum system_links links;
 	size_t cache; /* bytes that each root keeps at most */
+	uint64_t copies; /* and of its larger files */
 };
 
 struct root {
@@ -57,14 +60,7 @@ struct root {
 	struct file_cached *cache; /* FILE_CACHE_SLOTS, mapped; NULL until root_start */
 	struct blocks blocks; /* what is in them */
 	unsigned hand; /* the slot that is looked at next when room is needed */
-};
-
-/* What tells one state of a file from another. */
-struct identity {
-	dev_t device;
-	ino_t inode;
-	int64_t size;
-	struct timespec modified, changed;
+	struct copies copies; /* of those that are too large for it */
 };
 
 /*
@@ -87,6 +83,7 @@ struct file {
 	bool settled; /* another change would be seen in its identity */
 	struct blocks *blocks; /* kept: where */
 	block_chain kept; /* 0: it is not, or empty */
+	struct copies *copies; /* where it may have a copy; NULL: it may not */
 	uint64_t size;
 	time_t modified; /* as Last-Modified says it: never later than now */
 	const char *type; /* its media type, without a charset; lives as long as the types */

@@ -42,7 +42,7 @@ struct http_options {
 	int64_t keepalive, header_timeout, send_timeout; /* ms */
 	int64_t max_body, max_header; /* bytes */
 	int64_t min_body_rate; /* bytes a second */
-	int64_t file_cache; /* bytes, of each root and in each worker */
+	int64_t file_cache, file_copies; /* bytes, of each root and in each worker */
 	char *access_log_path;
 	int64_t access_log_format;
 
@@ -89,6 +89,7 @@ struct http {
 	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	block_chain kept; /* or what is sent from the blocks of a root, and held there */
 	struct blocks *blocks;
+	struct copy *copy; /* or the copy of the file, held; NULL: it has none */
 	uint32_t boundary; /* the number of this multipart answer */
 	const char *type; /* of the file, for its parts */
 	off_t at;

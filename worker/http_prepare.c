@@ -276,6 +276,7 @@ static int start_roots(struct http_options *http, char *why, size_t size)
 	    .vary = http->precompressed,
 	    .links = (enum system_links)http->links,
 	    .cache = (size_t)http->file_cache,
+	    .copies = (uint64_t)http->file_copies,
 	};
 	if (start_root(http, &http->root, "root", why, size) == -1)
 		return -1;

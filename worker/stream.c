@@ -16,6 +16,7 @@
 #define SEND_MAX                                                                                   \
 	(512 * 1024) /* of a file in one go, so that one client does not hold the others           \
 		      */
+#define COPIED_MAX (4 * SEND_MAX) /* of a copy in one go, which costs about as much */
 #define PIECE (256 * 1024) /* of a file, read and sent at once */
 #define PIECES_MAX                                                                                 \
 	(PIECE / BLOCK_SIZE + 2) /* with one that begins within a block, and the head              \
@@ -28,6 +29,8 @@ void stream_close(struct connection *c)
 
 	chain_give(http->blocks, http->kept);
 	http->kept = 0;
+	copy_give(http->copy);
+	http->copy = NULL;
 	if (http->file == 0)
 		return;
 	fd_close(&fd);
@@ -41,7 +44,12 @@ void stream_file(struct connection *c, int status, const struct file *file, stru
 {
 	struct http *http = http_of(c);
 
-	http->file = file->fd + 1;
+	int fd = file->fd;
+
+	http->copy = file->copies != NULL ? copy_hold(file->copies, &file->identity) : NULL;
+	if (http->copy != NULL && copy_is_whole(http->copy))
+		fd_close(&fd);
+	http->file = fd + 1;
 	http->kept = file->kept;
 	http->blocks = file->blocks;
 	if (file->kept != 0)
@@ -141,7 +149,8 @@ void stream_parts(struct connection *c, const struct file *file, int parts)
  * The next bytes of the file, at most PIECE: those that are kept, or read into room. Looks only
  * after that whether the file is still what it was, so that all that is ever sent is of one state
  * of it. Not with sendfile(2), which queues the file's own pages: a rewrite in place would change
- * what was sent already. Returns how many pieces, or 0 when the file is not what it was.
+ * what was sent already. What was read helps to fill the copy from which it can be used. Returns
+ * how many pieces, or 0 when the file is not what it was.
  */
 static int next_pieces(struct http *http, char *room, struct iovec *pieces, int max)
 {
@@ -154,8 +163,23 @@ static int next_pieces(struct http *http, char *room, struct iovec *pieces, int 
 	got = pread(http->file - 1, room, length, http->at);
 	if (got <= 0 || !file_is_same(http->file - 1, &http->identity))
 		return 0;
+	if (http->copy != NULL)
+		copy_add(http->copy, room, (size_t)got, (uint64_t)http->at);
 	pieces[0] = (struct iovec){.iov_base = room, .iov_len = (size_t)got};
 	return 1;
+}
+
+/* The head that is still in the output buffer, or else the next bytes of the whole copy. Returns as
+ * sendmsg(2). */
+static ssize_t send_copied(struct connection *c)
+{
+	const struct http *http = http_of(c);
+
+	if (c->out != NULL)
+		return send(c->watch.fd, c->out->bytes + c->out->begin, buffer_length(c->out),
+		    MSG_NOSIGNAL);
+	return system_send_file(c->watch.fd, http->copy->fd, http->at,
+	    http->left < COPIED_MAX ? (size_t)http->left : COPIED_MAX);
 }
 
 /*
@@ -219,14 +243,15 @@ static bool send_rest(struct connection *c, uint64_t *turn)
 	struct http *http = http_of(c);
 
 	while (http->left > 0) {
+		bool copied = http->copy != NULL && copy_is_whole(http->copy);
 		ssize_t sent;
 
 		if (*turn >= SEND_MAX)
 			return wait_for_room(c);
-		sent = send_piece(c);
+		sent = copied ? send_copied(c) : send_piece(c);
 		if (sent > 0) {
 			count_sent(c, (size_t)sent);
-			*turn += (uint64_t)sent;
+			*turn += (uint64_t)sent / (copied ? COPIED_MAX / SEND_MAX : 1);
 		} else if (sent == 0) {
 			/* What comes before it is owed: answers, and a head that tells how much is
 			 * missing. */

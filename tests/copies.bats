@@ -1,0 +1,240 @@
+#!/usr/bin/env bats
+# Copies of larger files: that what is sent of them is right and of one state, what memory they take, and that they are used.
+
+# Each test is a subshell with its own variables, and the helper has some of them.
+# shellcheck disable=SC2030,SC2031,SC2154
+load helper
+
+setup() {
+	common_setup
+	talk=$tools/talk
+	crlf='\r\n'
+}
+
+teardown() {
+	common_teardown
+}
+
+# start_copies SIZE [OPTIONS]: a site with one worker that copies so much.
+start_copies() {
+	start_conf "service site http { root site; file-copies $1; ${2:-} }
+		workers 1;
+		listen 127.0.0.1:0 -> site;"
+}
+
+# make_file NAME SIZE: at rest.
+make_file() {
+	head -c "$2" /dev/urandom >"site/$1"
+	touch -d '1 hour ago' "site/$1"
+	wait_until is_settled "site/$1"
+}
+
+# is_copy FD: by memfd_create(2), or shm_open(3) of the twin.
+is_copy() {
+	[[ $(readlink "$1") == @(/memfd:|/dev/shm/)lastcall-*'(deleted)' ]]
+}
+
+# copies: the bytes of the copies that the worker has, each in a line.
+copies() {
+	local fd
+	for fd in "/proc/$(workers)/fd/"*; do
+		! is_copy "$fd" || stat -L -c %s "$fd"
+	done
+	return 0
+}
+
+copies_are() {
+	[ "$(copies | tr '\n' ' ')" = "$1" ]
+}
+
+same() {
+	curl -sS "http://$address/$1" | cmp - "site/$1"
+}
+
+@test "what is asked for a second time is copied, and sent from the copy after that" {
+	make_file big 3000000
+	start_copies 4m
+	same big
+	copies_are ''
+	same big
+	copies_are '3000000 '
+	# Read no more.
+	strace -f -qq -e trace=pread64,sendfile -o "$work/calls" -p "$(workers)" 3>&- &
+	background+=($!)
+	wait_until grep -q TracerPid:.*[1-9] "/proc/$(workers)/status"
+	same big
+	kill "${background[-1]}"
+	wait "${background[-1]}" || true
+	descriptor=$(for fd in "/proc/$(workers)/fd/"*; do ! is_copy "$fd" || basename "$fd"; done)
+	if is_posix; then
+		! grep pread64 "$work/calls" | grep -qv "pread64($descriptor,"
+	else
+		grep -q "sendfile([0-9]*, $descriptor," "$work/calls"
+		! grep -q pread64 "$work/calls"
+	fi
+	# Nothing else of it is open.
+	[ "$(find "/proc/$(workers)/fd" -lname '*/site/big' | wc -l)" -eq 0 ]
+}
+
+@test "all of it, parts of it and its head are right, before there is a copy and after" {
+	make_file big 1500000
+	start_copies 4m
+	for round in 1 2 3 4; do
+		[ "$(curl -sSI "http://$address/big" | tr -d '\r' | sed -n 's/^Content-Length: //p')" -eq 1500000 ]
+		for range in 0-0 0-299999 700000-1499999 1499999-; do
+			curl -sS -r $range "http://$address/big" | cmp - <(
+				first=${range%-*} last=${range#*-}
+				tail -c +$((first + 1)) site/big | head -c $((${last:-1499999} - first + 1)))
+		done
+		curl -sS -r 5-700004,1000000-1400000 "http://$address/big" >"$work/parts"
+		grep -c . "$work/parts" >/dev/null
+		python3 - "$work/parts" site/big <<-'END'
+			import sys
+			said, whole = open(sys.argv[1], "rb").read(), open(sys.argv[2], "rb").read()
+			assert said.count(b"\r\nContent-Range: ") == 2
+			assert whole[5:700005] in said and whole[1000000:1400001] in said
+			assert len(said) < 1100001 + 1000
+		END
+		same big
+		# Pipelined, with small ones between, and the last one is the end.
+		get="GET /big HTTP/1.1${crlf}Host: x$crlf"
+		"$talk" "$address" "send:$get$crlf${get/big/}$crlf${get}${crlf}${get}Connection: close$crlf$crlf" read >"$work/said" 2>"$work/how"
+		grep -qx eof=1 "$work/how"
+		grep -qx status_200=4 "$work/how"
+		[ "$(wc -c <"$work/said")" -gt $((3 * 1500000)) ]
+		tail -c 1500000 "$work/said" | cmp - site/big
+	done
+	copies_are '1500000 '
+}
+
+@test "whoever is slow gets the copy whole, although the file is rewritten, removed or cut meanwhile" {
+	start_copies 64m 'send-timeout 20s;'
+	for change in rewrite remove cut; do
+		head -c 39999999 /dev/zero | tr '\0' Q >site/letters
+		echo >>site/letters
+		touch -d '1 hour ago' site/letters
+		wait_until is_settled site/letters
+		same letters
+		same letters
+		"$talk" -t 30000 "$address" deaf "send:GET /letters HTTP/1.0$crlf$crlf" wait:5000 read >"$work/said" 2>"$work/how" 3>&- &
+		background+=($!)
+		wait_until is_connected 1
+		sleep 0.3
+		case $change in
+		rewrite) head -c 39999999 /dev/zero | tr '\0' Z | dd of=site/letters conv=notrunc bs=65536 status=none ;;
+		remove) rm site/letters ;;
+		cut) truncate -s 300000 site/letters ;;
+		esac
+		[ $change = remove ] || same letters
+		wait "${background[-1]}"
+		tail -n 1 "$work/said" | tr -d '\n' >"$work/line"
+		[ "$(wc -c <"$work/line")" -eq 39999999 ]
+		[ "$(tr -d Q <"$work/line" | wc -c)" -eq 0 ]
+	done
+}
+
+is_connected() {
+	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
+}
+
+@test "a file that changes while its copy is filled: who had begun is cut, and nobody gets a mix" {
+	start_copies 64m 'send-timeout 20s;'
+	head -c 39999999 /dev/zero | tr '\0' Q >site/letters
+	echo >>site/letters
+	touch -d '1 hour ago' site/letters
+	wait_until is_settled site/letters
+	curl -sS -r 0-9 "http://$address/letters" >/dev/null
+	for who in 1 2 3; do
+		"$talk" -t 30000 "$address" deaf "send:GET /letters HTTP/1.0$crlf$crlf" wait:5000 read >"$work/said.$who" 2>/dev/null 3>&- &
+		background+=($!)
+	done
+	wait_until is_connected 3
+	sleep 0.3
+	copies | grep -qv '^40000000$' # it is not whole yet
+	head -c 39999999 /dev/zero | tr '\0' Z | dd of=site/letters conv=notrunc bs=65536 status=none
+	for pid in "${background[@]: -3}"; do
+		wait "$pid"
+	done
+	for said in "$work"/said.*; do
+		[ "$(wc -c <"$said")" -lt 40000000 ]
+		[ "$(tail -c +1000 "$said" | tr -d Q | wc -c)" -eq 0 ]
+	done
+	wait_until is_settled site/letters
+	for _ in 1 2 3; do
+		same letters
+	done
+	copies_are '40000000 '
+}
+
+@test "copies take what file-copies says, whoever holds them, and 0 is none" {
+	for file in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		make_file $file $((900000 + file))
+	done
+	start_copies 3m
+	for round in 1 2 3; do
+		for file in 1 2 3 4 5 6 7 8 9 10 11 12; do
+			same $file
+			same $file
+			[ "$(copies | awk '{ sum += $1 } END { print sum + 0 }')" -le $((3 << 20)) ]
+		done
+	done
+	[ "$(copies | wc -l)" -eq 3 ]
+	# Larger than all of it.
+	make_file larger 4000000
+	for _ in 1 2 3; do
+		same larger
+	done
+	# All of it is held by slow ones, each of a file that is there no more.
+	stop_server
+	start_copies 30m 'send-timeout 90s;'
+	for file in 1 2 3 4 5; do
+		make_file old 9000000
+		same old
+		same old
+		"$talk" -q -t 90000 "$address" deaf "send:GET /old HTTP/1.0$crlf$crlf" wait:80000 reset >/dev/null 2>&1 3>&- &
+		background+=($!)
+		wait_until is_connected $file
+		sleep 0.2
+		rm site/old
+		[ "$(copies | awk '{ sum += $1 } END { print sum + 0 }')" -le $((30 << 20)) ]
+	done
+	copies_are '9000000 9000000 9000000 '
+	for file in 1 2 3; do
+		same $file
+		same $file
+	done
+	kill "${background[@]: -5}"
+	wait_until is_connected 0
+	stop_server
+	start_copies 0
+	for _ in 1 2 3; do
+		same 1
+	done
+	copies_are ''
+	for size in -1 17g 1x ''; do
+		configure "service site http { root site; file-copies $size; }"
+		run "$lastcall" check -c "$work/lastcall.conf"
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"lastcall.conf:1:"*"file-copies"* ]]
+	done
+}
+
+@test "many at once, some of whom go away in the middle, get what is theirs" {
+	make_file big 5000000
+	start_copies 16m
+	for round in 1 2 3; do
+		for _ in {1..20}; do
+			"$talk" -q "$address" "send:GET /big HTTP/1.0$crlf$crlf" wait:$((RANDOM % 30)) reset >/dev/null 2>&1 3>&- &
+			gone+=($!)
+			same big 3>&- &
+			stayed+=($!)
+		done
+		for pid in "${stayed[@]}"; do
+			wait "$pid"
+		done
+		wait "${gone[@]}" || true
+		stayed=() gone=()
+	done
+	[ "$(workers)" = "$(cat "$work/workers")" ]
+	copies_are '5000000 '
+}
