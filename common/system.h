@@ -63,6 +63,9 @@ int system_scratch_file(void);
  */
 ssize_t system_send_file(int to, int from, off_t at, size_t length);
 
+/* How many bytes a socket has that its peer has not taken; -1: that is not known. */
+int system_untaken(int fd);
+
 /* No program that this process starts gains privilege. Returns 0 (also where there is no such
  * thing) or -1. */
 int system_no_new_privileges(void);

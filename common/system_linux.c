@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -97,6 +99,13 @@ fail:
 int system_scratch_file(void)
 {
 	return memfd_create("lastcall-scratch", MFD_CLOEXEC);
+}
+
+int system_untaken(int fd)
+{
+	int count;
+
+	return ioctl(fd, SIOCOUTQ, &count) == -1 ? -1 : count;
 }
 
 ssize_t system_send_file(int to, int from, off_t at, size_t length)

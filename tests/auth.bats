@@ -85,6 +85,34 @@ get() {
 	[ "$(grep -o '^HTTP/1.1 ...' got | cut -d' ' -f2 | tr '\n' ' ')" = "200 401 401 200 204 " ]
 }
 
+@test "a request that waits for its turn behind hundreds of pipelined ones is answered" {
+	start_closed
+	for count in 200 254 255 256 257 400; do
+		python3 - "${address##*:}" $count <<-'END'
+			import base64, socket, sys, time
+
+			def ask(password):
+			    pair = base64.b64encode(b"bob:" + password + str(time.time_ns()).encode())
+			    return b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + pair + b"\r\n\r\n"
+
+			def connect():
+			    return socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+
+			count = int(sys.argv[2])
+			turn = connect() # uses it up
+			turn.sendall(ask(b"first"))
+			turn.recv(10000)
+			s = connect()
+			s.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * count + ask(b"second"))
+			said = b""
+			while said.count(b"HTTP/1.1 401") <= count:
+			    more = s.recv(65536)
+			    assert more, said.count(b"HTTP/1.1 401")
+			    said += more
+		END
+	done
+}
+
 @test "the access log names who was known, and nobody else" {
 	start_closed 'access-log access;'
 	get / -u bob:secret

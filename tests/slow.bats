@@ -113,6 +113,30 @@ connections_are() {
 	done | cmp - site/big
 }
 
+@test "a reader that takes little at a time is not cut while it takes something" {
+	! is_posix || skip 'the twin sees only when there is much room again'
+	head -c 12000000 /dev/urandom >site/big
+	for size in 0 16m; do
+		start_slow "send-timeout 1s; file-copies $size;"
+		wait_until is_settled site/big
+		for _ in 1 2 3; do
+			# 4 s at 200 kB/s, which is less than a third of what the kernel holds in each second.
+			python3 - "${address##*:}" >got <<-'END'
+				import socket, sys, time
+				s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+				s.sendall(b"GET /big HTTP/1.0\r\n\r\n")
+				said = s.makefile("rb")
+				for _ in range(40):
+				    time.sleep(0.1)
+				    sys.stdout.buffer.write(said.read(20000))
+				sys.stdout.buffer.write(said.read())
+			END
+			tail -c 12000000 got | cmp - site/big
+		done
+		stop_server
+	done
+}
+
 @test "pipelined answers that nobody reads end after send-timeout" {
 	start_slow 'send-timeout 1s;'
 	# It asks for more than the buffers of the kernel hold, and reads only when the deadline is over.

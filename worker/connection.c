@@ -274,7 +274,7 @@ void connection_want(struct connection *c, unsigned events)
 
 	if (c->level)
 		events &= ~(unsigned)LOOP_EDGE;
-	again = c->unread && events == c->watch.events;
+	again = c->unread && events != 0 && events == c->watch.events;
 	c->unread = false;
 	/* There is room for every connection; without it this one could never be heard of again. */
 	if ((again ? loop_again(loop, &c->watch) : loop_watch(loop, &c->watch, events)) == -1)

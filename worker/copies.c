@@ -57,16 +57,24 @@ static struct copy *pass(struct copies *copies)
 	return spared ? NULL : copy;
 }
 
+/* Those that somebody sends stay, and where they leave no room, all others do, too. */
 static bool make_room(struct copies *copies, uint64_t size)
 {
-	for (int looks = 0; looks < 2 * COPIES_MAX && copies->most - copies->taken < size;
-	     looks++) {
+	uint64_t held = 0;
+
+	for (int i = 0; i < COPIES_MAX; i++) {
+		if (copies->places[i].holders > 0)
+			held += (uint64_t)copies->places[i].identity.size;
+	}
+	if (copies->most - held < size)
+		return false;
+	while (copies->most - copies->taken < size) {
 		struct copy *copy = pass(copies);
 
 		if (copy != NULL && copy->fd != -1)
 			forget(copy);
 	}
-	return copies->most - copies->taken >= size;
+	return true;
 }
 
 static struct copy *find(struct copies *copies, const struct identity *identity)
@@ -103,7 +111,7 @@ static bool start(struct copy *copy)
 {
 	uint64_t size = (uint64_t)copy->identity.size;
 
-	if (!make_room(copy->copies, size) || descriptors >= HANDOVER_COPIES_MAX)
+	if (descriptors >= HANDOVER_COPIES_MAX || !make_room(copy->copies, size))
 		return false;
 	copy->fd = system_scratch_file();
 	if (copy->fd == -1)
@@ -113,18 +121,16 @@ static bool start(struct copy *copy)
 	return true;
 }
 
-struct copy *copy_hold(struct copies *copies, const struct identity *identity)
+struct copy *copy_hold(struct copies *copies, const struct identity *identity, bool all)
 {
 	struct copy *copy;
 
 	if ((uint64_t)identity->size > copies->most)
 		return NULL;
 	copy = find(copies, identity);
-	if (copy == NULL) {
+	if (copy == NULL && all)
 		remember(copies, identity);
-		return NULL;
-	}
-	if (copy->fd == -1 && !start(copy))
+	if (copy == NULL || (copy->fd == -1 && (!all || !start(copy))))
 		return NULL;
 	copy->asked = true;
 	copy->holders++;

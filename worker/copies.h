@@ -3,8 +3,8 @@
  * has. sendfile(2) queues the pages of a file and not their bytes, so a file that is rewritten in
  * place would change what was sent already; nobody rewrites these.
  *
- * A file that is asked for a second time gets a copy, which those who send it fill on their way:
- * each says what it has read, and who is ahead of what is there adds to it. When all of it is
+ * A file all of which is asked for a second time gets a copy, which those who send it fill on their
+ * way: each says what it has read, and who is ahead of what is there adds to it. When all of it is
  * there, it is sent from the copy. A copy is of one state of the file, which its identity tells:
  * another state is another file.
  *
@@ -48,10 +48,10 @@ void copies_open(struct copies *copies, uint64_t most);
 void copies_close(struct copies *copies);
 
 /*
- * Somebody is about to send a file that is at rest. Returns its copy, held, or NULL if it has none:
- * it was not asked for before, there is no room, or no descriptor.
+ * Somebody is about to send a file that is at rest: all of it, or a part. Returns its copy, held,
+ * or NULL if it has none: all of it was not asked for before, there is no room, or no descriptor.
  */
-struct copy *copy_hold(struct copies *copies, const struct identity *identity);
+struct copy *copy_hold(struct copies *copies, const struct identity *identity, bool all);
 
 /* To give back none is allowed. */
 void copy_give(struct copy *copy);

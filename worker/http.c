@@ -14,6 +14,7 @@
  *           the access log.
  */
 #include "http.h"
+#include "system.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,33 @@
 
 /* ---- the steps; each returns false when the connection waits or has ended ---- */
 
+bool http_wait_for_room(struct connection *c)
+{
+	struct http *http = http_of(c);
+
+	connection_set_state(c, CONNECTION_BUSY);
+	connection_deadline(c, options_of(c)->send_timeout);
+	http->timed = false;
+	http->untaken = system_untaken(c->watch.fd);
+	connection_want(c, LOOP_WRITE);
+	return false;
+}
+
+/*
+ * Whether who takes an answer has taken something since it was last looked at: the loop says that
+ * there is room only when there is much of it. Then it has as long again.
+ */
+static bool still_takes(struct connection *c)
+{
+	int untaken = system_untaken(c->watch.fd);
+
+	if (untaken == -1 || untaken >= http_of(c)->untaken)
+		return false;
+	http_of(c)->untaken = untaken;
+	connection_deadline(c, options_of(c)->send_timeout);
+	return true;
+}
+
 bool http_flush(struct connection *c)
 {
 	enum transfer sent;
@@ -35,14 +63,9 @@ bool http_flush(struct connection *c)
 	sent = connection_flush(c);
 	if (sent == TRANSFER_SOME)
 		return true;
-	connection_set_state(c, CONNECTION_BUSY);
-	if (sent == TRANSFER_GONE) {
-		connection_close(c, OUTCOME_LEFT);
-		return false;
-	}
-	connection_deadline(c, options_of(c)->send_timeout);
-	http_of(c)->timed = false;
-	connection_want(c, LOOP_WRITE);
+	if (sent == TRANSFER_AGAIN)
+		return http_wait_for_room(c);
+	connection_close(c, OUTCOME_LEFT);
 	return false;
 }
 
@@ -311,6 +334,8 @@ static void http_expire(struct connection *c)
 		return;
 	}
 	if (c->out != NULL || http->step == STEP_ANSWER) {
+		if (still_takes(c))
+			return;
 		if (http->step == STEP_ANSWER)
 			respond_log(c, http->status, http->sent);
 		connection_close(c, OUTCOME_BROKEN);

@@ -86,6 +86,8 @@ struct http {
 	bool listed; /* ANSWER: the file is a listing, of which there is a limit */
 	int16_t status; /* ANSWER: of the answer under way */
 	int16_t parts, part; /* ANSWER: of a multipart answer, and which is being sent */
+	int untaken; /* bytes that the client had not taken when its send-timeout began; -1: unknown
+		      */
 	int file; /* ANSWER: what is sent, 1 + descriptor so that zero is none */
 	block_chain kept; /* or what is sent from the blocks of a root, and held there */
 	struct blocks *blocks;
@@ -150,6 +152,10 @@ int http_logs(const void *options, struct service_log *logs, int max);
 void http_reopened(void *options);
 
 /* ---- http.c ---- */
+
+/* Waits until the client has taken some of an answer, for as long as send-timeout says. Returns
+ * false: the connection waits. */
+bool http_wait_for_room(struct connection *c);
 
 /* Sends what has gathered. Returns whether the connection goes on now. */
 bool http_flush(struct connection *c);

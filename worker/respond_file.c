@@ -229,8 +229,7 @@ static bool keep_page(const char *page, size_t length, struct file *file)
 		fd_close(&file->fd);
 		return false;
 	}
-	file->identity = (struct identity){
-	    .size = info.st_size, .modified = info.st_mtim, .changed = info.st_ctim};
+	file->identity = identity_make(&info);
 	return true;
 }
 

@@ -46,7 +46,9 @@ void stream_file(struct connection *c, int status, const struct file *file, stru
 
 	int fd = file->fd;
 
-	http->copy = file->copies != NULL ? copy_hold(file->copies, &file->identity) : NULL;
+	http->copy = file->copies != NULL
+	    ? copy_hold(file->copies, &file->identity, range.length == file->size)
+	    : NULL;
 	if (http->copy != NULL && copy_is_whole(http->copy))
 		fd_close(&fd);
 	http->file = fd + 1;
@@ -228,14 +230,6 @@ static bool end_broken(struct connection *c, enum outcome outcome)
 	return false;
 }
 
-static bool wait_for_room(struct connection *c)
-{
-	connection_set_state(c, CONNECTION_BUSY);
-	connection_deadline(c, options_of(c)->send_timeout);
-	connection_want(c, LOOP_WRITE);
-	return false;
-}
-
 /* Sends the rest of the file or of the part. Returns false when the connection waits or has ended.
  */
 static bool send_rest(struct connection *c, uint64_t *turn)
@@ -247,7 +241,7 @@ static bool send_rest(struct connection *c, uint64_t *turn)
 		ssize_t sent;
 
 		if (*turn >= SEND_MAX)
-			return wait_for_room(c);
+			return http_wait_for_room(c);
 		sent = copied ? send_copied(c) : send_piece(c);
 		if (sent > 0) {
 			count_sent(c, (size_t)sent);
@@ -257,7 +251,7 @@ static bool send_rest(struct connection *c, uint64_t *turn)
 			 * missing. */
 			return http_flush(c) && end_broken(c, OUTCOME_BROKEN);
 		} else if (errno == EAGAIN) {
-			return wait_for_room(c);
+			return http_wait_for_room(c);
 		} else if (errno != EINTR) {
 			return end_broken(c, OUTCOME_LEFT);
 		}

@@ -45,7 +45,7 @@ static void ask(struct sender *s)
 {
 	s->identity = files[rand() % FILES].identity;
 	s->at = (uint64_t)(rand() % 4 == 0 ? rand() % s->identity.size : 0);
-	s->copy = copy_hold(&copies, &s->identity);
+	s->copy = copy_hold(&copies, &s->identity, s->at == 0);
 	remembered += s->copy == NULL;
 	if (s->copy != NULL && !identity_is_same(&s->copy->identity, &s->identity))
 		wrong++;
@@ -140,7 +140,7 @@ int main(void)
 	/* None at all. */
 	copies_open(&copies, 0);
 	for (int i = 0; i < 3; i++)
-		CHECK(copy_hold(&copies, &files[0].identity) == NULL, "none is allowed");
+		CHECK(copy_hold(&copies, &files[0].identity, true) == NULL, "none is allowed");
 	copies_close(&copies);
 	return unit_end();
 }
