@@ -35,9 +35,7 @@ requests() {
 }
 
 start_closed() {
-	start_conf "service site http { root site; auth-file users; auth-realm \"the house\"; ${1:-} }
-		workers ${workers:-1};
-		listen 127.0.0.1:0 -> site;"
+	start_with "auth-file users; auth-realm \"the house\"; ${1:-}" "${workers:-1}"
 }
 
 get() {

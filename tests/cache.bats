@@ -17,9 +17,7 @@ teardown() {
 
 # start_cache SIZE [OPTIONS]: a site with one worker that keeps so much.
 start_cache() {
-	start_conf "service site http { root site; file-cache $1; ${2:-} }
-		workers 1;
-		listen 127.0.0.1:0 -> site;"
+	start_with "file-cache $1; ${2:-}" 1
 }
 
 # make_files COUNT SIZE: files 1 to COUNT, each of its own bytes, at rest.
@@ -163,7 +161,7 @@ grown() {
 		"$talk" -q -t 30000 "$address" deaf "send:$requests" wait:15000 reset >/dev/null 2>&1 3>&- &
 		background+=($!)
 	done
-	wait_until is_connected 10
+	wait_until connections_are 10
 	for round in 1 2; do
 		all_right 20
 	done
@@ -171,13 +169,9 @@ grown() {
 	echo "grown by $(grown) KiB"
 	[ "$(grown)" -lt $((10 * 40 + 1600)) ]
 	# Their time is over: what they had held is there again.
-	wait_until is_connected 0
+	wait_until connections_are 0
 	all_right 20
 	all_right 4
-}
-
-is_connected() {
-	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
 }
 
 @test "a size that cannot be is an error, and 0 keeps nothing" {

@@ -17,9 +17,7 @@ teardown() {
 
 # start_copies SIZE [OPTIONS]: a site with one worker that copies so much.
 start_copies() {
-	start_conf "service site http { root site; file-copies $1; ${2:-} }
-		workers 1;
-		listen 127.0.0.1:0 -> site;"
+	start_with "file-copies $1; ${2:-}" 1
 }
 
 # make_file NAME SIZE: at rest.
@@ -53,10 +51,6 @@ ask() {
 # are_begun COUNT: so many are being sent something of which they have not taken all.
 are_begun() {
 	[ "$(ss -Htn state established "sport = :${address##*:}" | awk '$2 > 100000' | wc -l)" -eq "$1" ]
-}
-
-is_connected() {
-	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
 }
 
 same() {
@@ -215,7 +209,7 @@ same() {
 	for asked in "${clients[@]}"; do
 		exec {asked}<&-
 	done
-	wait_until is_connected 0
+	wait_until connections_are 0
 	stop_server
 	start_copies 0
 	for _ in 1 2 3; do

@@ -298,10 +298,6 @@ rewritten() {
 }
 
 # How many connections the server has established.
-connections_are() {
-	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
-}
-
 @test "a file that is rewritten in place while it is sent is short, or the old one whole" {
 	rewritten 30000000
 }

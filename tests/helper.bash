@@ -103,6 +103,18 @@ start_site() {
 	start run -l 127.0.0.1:0 http site -w 2 "$@"
 }
 
+# start_with OPTIONS [WORKERS]: a site with these options, of so many workers, by default two.
+start_with() {
+	start_conf "service site http { root site; $1 }
+		workers ${2:-2};
+		listen 127.0.0.1:0 -> site;"
+}
+
+# How many connections the server has established.
+connections_are() {
+	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
+}
+
 # start_conf TEXT [OPTION…]: starts with this configuration.
 start_conf() {
 	local text=$1

@@ -339,10 +339,6 @@ read_answer() {
 }
 
 # How many connections the server has established.
-connections_are() {
-	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
-}
-
 # ---- the master's death ----
 
 @test "kill -9 of the master loses nothing: the workers close up, the port is free, nobody stays" {

@@ -17,35 +17,23 @@ teardown() {
 	common_teardown
 }
 
-# start_slow OPTIONS: a site with these options and two workers.
-start_slow() {
-	start_conf "service site http { root site; $1 }
-		workers ${2:-2};
-		listen 127.0.0.1:0 -> site;"
-}
-
-# How many connections the server has established.
-connections_are() {
-	[ "$(ss -Htn state established "sport = :${address##*:}" | wc -l)" -eq "$1" ]
-}
-
 # ---- heads and bodies that do not come ----
 
 @test "a head that comes byte by byte has header-timeout in all, then it is 408" {
-	start_slow 'header-timeout 1s;'
+	start_with 'header-timeout 1s;'
 	how=$("$talk" -q "$address" "drip:200:$get" read)
 	ends eof=1 status_408=1
 	took 950 5000
 }
 
 @test "a head that comes slowly but in time is answered" {
-	start_slow 'header-timeout 10s;'
+	start_with 'header-timeout 10s;'
 	how=$("$talk" -q "$address" "drip:10:${get}Connection: close$crlf$crlf" read)
 	ends eof=1 status_200=1
 }
 
 @test "a connection that never speaks is 408 after header-timeout" {
-	start_slow 'header-timeout 700ms;'
+	start_with 'header-timeout 700ms;'
 	how=$("$talk" -q -c 20 "$address" read)
 	ends eof=20 status_408=20
 	took 650 5000
@@ -53,7 +41,7 @@ connections_are() {
 
 # A worker with nothing to do turns its loop about once a second; the deadline must not begin with the turn before.
 @test "a deadline begins when the connection does, however long the worker was idle" {
-	start_slow 'header-timeout 600ms;' 1
+	start_with 'header-timeout 600ms;' 1
 	for _ in {1..8}; do
 		sleep 0.83
 		how=$("$talk" -q "$address" wait:250 "send:${get}Connection: close$crlf$crlf" read)
@@ -62,7 +50,7 @@ connections_are() {
 }
 
 @test "each head has header-timeout of its own, on a kept connection too" {
-	start_slow 'header-timeout 1s;'
+	start_with 'header-timeout 1s;'
 	how=$("$talk" -q "$address" "send:$get$crlf" 'until:welcome\n' "drip:200:$get" read)
 	ends eof=1 status_200=1 status_408=1
 	took 950 5000
@@ -74,7 +62,7 @@ connections_are() {
 }
 
 @test "a body that does not come is 408 after header-timeout" {
-	start_slow 'header-timeout 1s;'
+	start_with 'header-timeout 1s;'
 	how=$("$talk" -q "$address" "send:POST / HTTP/1.1$crlf${host}Content-Length: 100$crlf$crlf" \
 		drip:200:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa read)
 	ends eof=1 status_408=1
@@ -82,7 +70,7 @@ connections_are() {
 }
 
 @test "slow clients that trickle for ever are gone after header-timeout, all 200 of them, and hold nobody up" {
-	start_slow 'header-timeout 1s;'
+	start_with 'header-timeout 1s;'
 	load_begin -c 5 -m keep -t /1k.txt -e 1000 -d 60000
 	how=$("$talk" -q -c 200 "$address" "drip:150:${get}X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" read)
 	kill -TERM "$load_pid"
@@ -97,7 +85,7 @@ connections_are() {
 
 @test "a reader that reads nothing is cut after send-timeout" {
 	head -c 30000000 /dev/zero >site/big
-	start_slow 'send-timeout 1s;'
+	start_with 'send-timeout 1s;'
 	how=$("$talk" -q "$address" deaf "send:GET /big HTTP/1.1$crlf$host$crlf" wait:3500 read)
 	ends done=0 timeout=0
 	[ "$(number bytes)" -lt 30000000 ]
@@ -106,7 +94,7 @@ connections_are() {
 
 @test "a reader that is slow but reads is not cut, and gets everything" {
 	head -c 40000000 /dev/urandom >site/big
-	start_slow 'send-timeout 1s;'
+	start_with 'send-timeout 1s;'
 	curl -sS -N "http://$address/big" | for _ in {1..20}; do
 		sleep 0.1
 		dd bs=100000 count=20 iflag=fullblock status=none
@@ -117,7 +105,7 @@ connections_are() {
 	! is_posix || skip 'the twin sees only when there is much room again'
 	head -c 12000000 /dev/urandom >site/big
 	for size in 0 16m; do
-		start_slow "send-timeout 1s; file-copies $size;"
+		start_with "send-timeout 1s; file-copies $size;"
 		wait_until is_settled site/big
 		# Both workers may have a copy after three.
 		[ $size = 0 ] || curl -sS -o /dev/null "http://$address/big?[1-6]"
@@ -140,7 +128,7 @@ connections_are() {
 }
 
 @test "pipelined answers that nobody reads end after send-timeout" {
-	start_slow 'send-timeout 1s;'
+	start_with 'send-timeout 1s;'
 	# It asks for more than the buffers of the kernel hold, and reads only when the deadline is over.
 	how=$("$talk" -q -t 20000 "$address" deaf "flood:4000:GET /1k.txt HTTP/1.1$crlf$host$crlf" read)
 	ends done=0 timeout=0
@@ -148,7 +136,7 @@ connections_are() {
 
 @test "200 readers that read nothing cost bounded memory and hold nobody up" {
 	head -c 30000000 /dev/zero >site/big
-	start_slow 'send-timeout 6s;'
+	start_with 'send-timeout 6s;'
 	before=$(workers_memory)
 	"$talk" -q -c 200 -t 20000 "$address" deaf "send:GET /big HTTP/1.1$crlf$host$crlf" wait:12000 reset \
 		>"$work/slow" 2>&1 3>&- &
@@ -169,7 +157,7 @@ connections_are() {
 
 @test "a reader of one KiB now and then holds nobody up" {
 	head -c 3000000 /dev/zero >site/big
-	start_slow '' 1
+	start_with '' 1
 	"$talk" -q -c 50 -t 4000 "$address" "send:GET /big HTTP/1.1$crlf$host$crlf" sip:50 >/dev/null 2>&1 3>&- &
 	background+=($!)
 	how=$("$talk" -q -c 10 -n 50 "$address" "send:GET /1k.txt HTTP/1.1$crlf${host}Connection: close$crlf$crlf" read)
@@ -181,14 +169,14 @@ connections_are() {
 # ---- keep-alive ----
 
 @test "an idle connection is closed in order after the time that was promised, and not before" {
-	start_slow 'keepalive 1s;'
+	start_with 'keepalive 1s;'
 	how=$("$talk" -q -c 20 "$address" "send:$get$crlf" read)
 	ends eof=20 reset=0 status_200=20
 	took 1000 6000
 }
 
 @test "an idle connection that is used again in time is answered, each time" {
-	start_slow 'keepalive 1s;'
+	start_with 'keepalive 1s;'
 	steps=()
 	for _ in 1 2 3; do
 		steps+=("send:$get$crlf" 'until:welcome\n' wait:900)
@@ -198,7 +186,7 @@ connections_are() {
 }
 
 @test "keepalive 0 closes after each answer" {
-	start_slow 'keepalive 0;'
+	start_with 'keepalive 0;'
 	how=$("$talk" -q -t 5000 "$address" "send:$get$crlf" read)
 	ends eof=1 status_200=1
 	[ "$(curl -sS -o /dev/null -w '%{num_connects}' "http://$address/")" = 1 ]

@@ -17,6 +17,11 @@ void copies_open(struct copies *copies, uint64_t most)
 		copies->places[i] = (struct copy){.copies = copies, .fd = -1};
 }
 
+static bool is_taken(const struct copy *place)
+{
+	return place->identity.size > 0;
+}
+
 /* Vacates its place. */
 static void forget(struct copy *copy)
 {
@@ -33,7 +38,7 @@ static void forget(struct copy *copy)
 void copies_close(struct copies *copies)
 {
 	for (int i = 0; i < COPIES_MAX; i++) {
-		if (copies->places[i].known)
+		if (is_taken(&copies->places[i]))
 			forget(&copies->places[i]);
 	}
 	copies->most = 0;
@@ -82,7 +87,7 @@ static struct copy *find(struct copies *copies, const struct identity *identity)
 	for (int i = 0; i < COPIES_MAX; i++) {
 		struct copy *copy = &copies->places[i];
 
-		if (!copy->known || copy->gone || !identity_is_of(&copy->identity, identity))
+		if (!is_taken(copy) || copy->gone || !identity_is_of(&copy->identity, identity))
 			continue;
 		if (identity_is_same(&copy->identity, identity))
 			return copy;
@@ -101,7 +106,6 @@ static void remember(struct copies *copies, const struct identity *identity)
 	if (copy == NULL)
 		return;
 	forget(copy);
-	copy->known = true;
 	copy->asked = true;
 	copy->identity = *identity;
 }

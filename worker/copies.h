@@ -28,12 +28,12 @@ struct copies;
 struct copy {
 	struct copies *copies;
 	int fd; /* -1: it was asked for once, and is only remembered */
-	bool known; /* this place is taken */
 	bool gone; /* not to be found any more; the last holder ends it */
 	bool asked; /* for, since the hand last passed */
 	uint32_t holders;
 	uint64_t length; /* of what is there, from the beginning */
-	struct identity identity;
+	struct identity
+	    identity; /* of size 0: this place is vacant, for such a file needs no copy */
 };
 
 struct copies {

@@ -14,10 +14,11 @@
  *           the access log.
  */
 #include "http.h"
-#include "system.h"
 
 #include <string.h>
 #include <sys/socket.h>
+
+#include "system.h"
 
 #define KEEPALIVE_EXTRA_MS 1000 /* kept longer than promised, for what is on its way */
 #define STEPS_MAX                                                                                  \

@@ -43,7 +43,6 @@ void stream_close(struct connection *c)
 void stream_file(struct connection *c, int status, const struct file *file, struct range range)
 {
 	struct http *http = http_of(c);
-
 	int fd = file->fd;
 
 	http->copy = file->copies != NULL
