@@ -54,6 +54,11 @@ ready_are() {
 	[ "$(shown ready)" = "$1" ]
 }
 
+# So many instances have become ready, since the start.
+became_ready() {
+	[ "$(grep -c 'instance .* is ready after' "$log")" -eq "$1" ]
+}
+
 # None of these instances lives.
 are_gone() {
 	local pid
@@ -159,9 +164,11 @@ stops_under_load() {
 	wait_until ready_are 1
 	[ "$(curl -sf -m 30 "http://$address/")" = 'from gunicorn' ]
 	load_begin -m close -c 8
-	for _ in 1 2; do
+	for reload in 1 2; do
 		sleep 0.5 # some load; what is asserted does not depend on it
 		run -0 "$lastcall" reload
+		# One that still starts does not know TERM yet, and dies of it.
+		wait_until became_ready $((1 + reload))
 	done
 	stops_under_load
 	[[ $(receipt) == *'programs: '*' with status 0, 0 with another, 0 killed' ]]

@@ -224,6 +224,17 @@ same() {
 	done
 }
 
+@test "a copy that there is no memory for is given up, and the file is read and sent" {
+	make_file big 3000000
+	# What a copy may take is all that this bounds here; then it cannot be written, as when memory is out.
+	as='prlimit --fsize=1000000' start_copies 4m
+	for _ in 1 2 3 4 5; do
+		same big
+	done
+	copies_are ''
+	[ "$(workers)" = "$(cat "$work/workers")" ]
+}
+
 @test "many at once, some of whom go away in the middle, get what is theirs" {
 	make_file big 5000000
 	start_copies 16m

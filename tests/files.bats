@@ -297,7 +297,6 @@ rewritten() {
 	gets 200 /index.html
 }
 
-# How many connections the server has established.
 @test "a file that is rewritten in place while it is sent is short, or the old one whole" {
 	rewritten 30000000
 }

@@ -338,7 +338,6 @@ read_answer() {
 	stop_server TERM
 }
 
-# How many connections the server has established.
 # ---- the master's death ----
 
 @test "kill -9 of the master loses nothing: the workers close up, the port is free, nobody stays" {
