@@ -158,14 +158,14 @@ bool copy_is_whole(const struct copy *copy)
 void copy_add(struct copy *copy, const char *bytes, size_t length, uint64_t at)
 {
 	uint64_t there;
-	ssize_t put;
+	size_t added;
 
 	if (copy->gone || at > copy->length || at + length <= copy->length)
 		return;
 	there = copy->length - at;
-	put = pwrite(copy->fd, bytes + there, length - there, (off_t)copy->length);
-	if (put > 0)
-		copy->length += (uint64_t)put;
+	added = length - there;
+	if (pwrite(copy->fd, bytes + there, added, (off_t)copy->length) == (ssize_t)added)
+		copy->length += added;
 	else
 		end(copy); /* there is no memory for it */
 }
