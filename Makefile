@@ -73,12 +73,16 @@ $(BUILD)/flags: FORCE
 
 tools: $(TOOLS) $(UNITS)
 
-run: lastcall
+# By all processors, unless this make was told of a number.
+PROCESSORS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+
+run:
+	$(MAKE) $(PROCESSORS) lastcall
 	./lastcall serve -l :$(or $(PORT),8080) conf/public
 
 check:
 	scripts/setup check
-	$(MAKE) WERROR=1 lastcall tools
+	$(MAKE) $(PROCESSORS) WERROR=1 lastcall tools
 	LASTCALL_BUILD=$(CURDIR)/$(BUILD) scripts/check $(TESTS)
 
 soak: lastcall tools
