@@ -26,7 +26,7 @@ make_files() {
 	for ((file = 1; file <= $1; file++)); do
 		head -c "$2" /dev/urandom >site/$file
 	done
-	wait_until is_settled "site/$1"
+	settle "site/$1"
 }
 
 # all_right COUNT: each of them is served as it is.
@@ -53,7 +53,7 @@ grown() {
 	for size in 0 1 8191 8192 8193 16368 16384 100000 131072 131073 262143 262144 262145; do
 		head -c $size /dev/urandom >site/$size
 	done
-	wait_until is_settled site/0
+	settle site/0
 	for cache in 0 64k 8m; do
 		start_cache $cache
 		for round in 1 2 3; do
@@ -75,7 +75,7 @@ grown() {
 	for file in {1..21}; do
 		head -c "$((file == 21 ? 150000 : 6500))" /dev/urandom | base64 >"site/$file" # whole lines
 	done
-	wait_until is_settled site/21
+	settle site/21
 	start_cache 8m 'header Server-Timing none;'
 	requests='' all=()
 	for round in 1 2 3; do
@@ -131,7 +131,7 @@ grown() {
 @test "whoever is slow gets each file whole, as it was when it was asked for, although it is rewritten meanwhile" {
 	head -c 249999 /dev/zero | tr '\0' Q >site/letters
 	echo >>site/letters
-	wait_until is_settled site/letters
+	settle site/letters
 	start_cache 8m 'send-timeout 20s;'
 	curl -sS "http://$address/letters" | cmp - site/letters
 	requests=$(repeat 60 "GET /letters HTTP/1.1${crlf}Host: x$crlf$crlf")

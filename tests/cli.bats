@@ -843,8 +843,7 @@ into_full_disk() {
 }
 
 @test "what make install installs is whole: the samples are good, the manual names the prefix" {
-	# With the flags of make check: others would build the program anew, under the tests that run beside this one.
-	make -s -C "$BATS_TEST_DIRNAME/.." install DESTDIR= PREFIX="$work/prefix" BUILD="$LASTCALL_BUILD" WERROR=1 >/dev/null
+	make_install DESTDIR= PREFIX="$work/prefix"
 	for file in lastcall.conf minimal.conf; do
 		run -0 "$work/prefix/bin/lastcall" check -c "$work/prefix/share/doc/lastcall/$file"
 	done

@@ -20,11 +20,15 @@ start_copies() {
 	start_with "file-copies $1; ${2:-}" 1
 }
 
-# make_file NAME SIZE: at rest.
-make_file() {
-	head -c "$2" /dev/urandom >"site/$1"
-	touch -d '1 hour ago' "site/$1"
-	wait_until is_settled "site/$1"
+# make_files SIZE NAME…: each of its own bytes, at rest.
+make_files() {
+	local name size=$1
+	shift
+	for name; do
+		head -c "$size" /dev/urandom >"site/$name"
+		touch -d '1 hour ago' "site/$name"
+	done
+	settle "${@/#/site/}"
 }
 
 # copies ACTION…: what find(1) is to do with the descriptors of copies that the worker has, by default print their sizes. They
@@ -58,7 +62,7 @@ same() {
 }
 
 @test "what is asked for a second time is copied, and sent from the copy after that" {
-	make_file big 3000000
+	make_files 3000000 big
 	start_copies 4m
 	# Parts are not all of it.
 	for _ in 1 2 3; do
@@ -87,7 +91,7 @@ same() {
 }
 
 @test "all of it, parts of it and its head are right, before there is a copy and after" {
-	make_file big 1500000
+	make_files 1500000 big
 	start_copies 4m
 	for round in 1 2 3 4; do
 		[ "$(curl -sSI "http://$address/big" | tr -d '\r' | sed -n 's/^Content-Length: //p')" -eq 1500000 ]
@@ -122,7 +126,7 @@ same() {
 		head -c 39999999 /dev/zero | tr '\0' Q >site/letters
 		echo >>site/letters
 		touch -d '1 hour ago' site/letters
-		wait_until is_settled site/letters
+		settle site/letters
 		same letters
 		same letters
 		ask letters
@@ -146,7 +150,7 @@ same() {
 	head -c 39999999 /dev/zero | tr '\0' Q >site/letters
 	echo >>site/letters
 	touch -d '1 hour ago' site/letters
-	wait_until is_settled site/letters
+	settle site/letters
 	curl -sS --max-filesize 1 "http://$address/letters" >/dev/null || true
 	clients=()
 	for who in 1 2 3; do
@@ -162,7 +166,7 @@ same() {
 		[ "$(wc -c <"$work/said")" -lt 40000000 ]
 		[ "$(tail -c +1000 "$work/said" | tr -d Q | wc -c)" -eq 0 ]
 	done
-	wait_until is_settled site/letters
+	settle site/letters
 	for _ in 1 2 3; do
 		same letters
 	done
@@ -170,20 +174,19 @@ same() {
 }
 
 @test "copies take what file-copies says, whoever holds them, and 0 is none" {
-	for file in 1 2 3 4 5 6 7 8 9 10 11 12; do
-		make_file $file $((900000 + file))
-	done
+	make_files 900000 {1..12}
+	make_files 4000000 larger
+	make_files 9000000 old.{1..5}
 	start_copies 3m
 	for round in 1 2; do
-		for file in 1 2 3 4 5 6 7 8 9 10 11 12; do
-			same $file
-			same $file
+		for file in {1..12}; do
+			same "$file"
+			same "$file"
 			copies_take $((3 << 20))
 		done
 	done
 	[ "$(copies | wc -l)" -eq 3 ]
 	# Larger than all of it.
-	make_file larger 4000000
 	for _ in 1 2 3; do
 		same larger
 	done
@@ -192,13 +195,12 @@ same() {
 	start_copies 30m 'send-timeout 90s;'
 	clients=()
 	for file in 1 2 3 4 5; do
-		make_file old 9000000
-		same old
-		same old
-		ask old
+		same old.$file
+		same old.$file
+		ask old.$file
 		clients+=("$asked")
 		wait_until are_begun $file
-		rm site/old
+		rm site/old.$file
 		copies_take $((30 << 20))
 	done
 	copies_are '9000000 9000000 9000000 '
@@ -225,9 +227,10 @@ same() {
 }
 
 @test "a copy that there is no memory for is given up, and the file is read and sent" {
-	make_file big 3000000
-	# What a copy may take is all that this bounds here; then it cannot be written, as when memory is out.
-	as='prlimit --fsize=1000000' start_copies 4m
+	make_files 3000000 big
+	# What it bounds here is a copy; that cannot be written then, as when memory is out.
+	start_copies 4m
+	$unprivileged prlimit --pid "$(workers)" --fsize=1000000
 	for _ in 1 2 3 4 5; do
 		same big
 	done
@@ -236,7 +239,7 @@ same() {
 }
 
 @test "many at once, some of whom go away in the middle, get what is theirs" {
-	make_file big 5000000
+	make_files 5000000 big
 	start_copies 16m
 	for round in 1 2 3; do
 		for _ in {1..20}; do

@@ -500,7 +500,7 @@ NoNewPrivs:	$no_new" ]
 }
 
 @test "a program that floods its standard error is rate-limited, what is dropped is counted, and nobody is slowed" {
-	start_exec sh -c 'read -r what; [ "$what" = flood ] && head -c 1073741824 /dev/zero | tr "\0" "\n" | sed s/^/zzzzzzzzzzzzzzz/ | head -c 1073741824 >&2; echo over'
+	start_exec sh -c 'read -r what; [ "$what" = flood ] && head -c 134217728 /dev/zero | tr "\0" "\n" | sed s/^/zzzzzzzzzzzzzzz/ | head -c 134217728 >&2; echo over'
 	"$tools/talk" -t 120000 "$address" 'send:flood\n' read >flooded 2>/dev/null 3>&- &
 	background+=($!)
 	flood=$!
@@ -516,7 +516,7 @@ NoNewPrivs:	$no_new" ]
 	written=$(grep -c ']: zzz' "$log")
 	dropped=$(sed -n 's/.*dropped: //p' "$log" | awk '{ sum += $1 } END { print sum }')
 	# Every line of 16 bytes was written or counted.
-	[ $((written + dropped)) -eq $((1073741824 / 16)) ]
+	[ $((written + dropped)) -eq $((134217728 / 16)) ]
 	[ "$(stat -c %s "$log")" -lt 4000000 ]
 }
 

@@ -228,7 +228,7 @@ gets_it() {
 	mkdir site/sub
 	cp -p site/index.html site/sub/a.html
 	touch -d '1 hour ago' site/sub/a.html
-	wait_until is_settled site/sub/a.html
+	settle site/sub/a.html
 	start_site
 	gets 200 /index.html /index.html /index.html /sub/a.html /sub/a.html /sub/a.html
 	chmod 0 site/index.html
@@ -307,7 +307,7 @@ rewritten() {
 }
 
 @test "a small file that has changed is never served as it was: renamed over, written in place, of the same size" {
-	wait_until is_settled site/1k.txt
+	settle site/1k.txt
 	start_site
 	gets 200 /1k.txt /1k.txt /1k.txt
 	exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"
@@ -332,7 +332,7 @@ rewritten() {
 @test "a file with an old date that changes is never served as it was" {
 	printf 'content 0' >site/old.txt
 	touch -d '2020-01-01' site/old.txt
-	wait_until is_settled site/old.txt
+	settle site/old.txt
 	start_site
 	for i in 1 2 3 4 5 6; do
 		gets 200 /old.txt /old.txt /old.txt

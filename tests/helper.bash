@@ -14,14 +14,16 @@ common_setup() {
 	lastcall=$LASTCALL_BUILD/lastcall
 	tools=$LASTCALL_BUILD/tools
 	# Not below bats's own folder, which only its owner may enter: workers run as nobody.
-	work=$(mktemp -d "${TMPDIR:-/tmp}/lastcall-test.XXXXXX")
-	mkdir "$work/site" "$work/run"
-	chmod 755 "$work" "$work/site"
+	work=${TMPDIR:-/tmp}/lastcall-test.$$.$RANDOM
+	umask 022
+	mkdir "$work" "$work/site"
 	# For sockets, also those of a server run as nobody.
-	chmod 1777 "$work/run"
+	mkdir -m 1777 "$work/run"
+	mkfifo "$work/fifo.never" "$work/fifo.start" "$work/fifo.load"
 	cd "$work" || return
 	printf 'hello, and welcome\n' >site/index.html
-	head -c 1000 /dev/zero | tr '\0' x >site/1k.txt
+	printf -v letters '%1000s' ''
+	printf '%s' "${letters// /x}" >site/1k.txt
 	# Old enough to be kept in the cache.
 	touch -d '1 hour ago' site/index.html site/1k.txt
 	server='' address='' addresses=() background=()
@@ -30,7 +32,7 @@ common_setup() {
 	unset LASTCALL_TOKEN_FILE
 	# Put in front of a command, runs it as nobody: `as=$unprivileged start …`.
 	unprivileged=''
-	[ "$(id -u)" -ne 0 ] || unprivileged='setpriv --reuid=65534 --regid=65534 --clear-groups'
+	[ "$EUID" -ne 0 ] || unprivileged='setpriv --reuid=65534 --regid=65534 --clear-groups'
 }
 
 common_teardown() {
@@ -48,48 +50,52 @@ common_teardown() {
 		wait "$pid" 2>/dev/null
 	done
 	# Workers of a server that was killed end by themselves; those that a test stopped do not.
-	for pid in $(cat "$work"/workers 2>/dev/null); do
+	[ ! -e "$work/workers" ] || while read -r pid; do
+		[ -d "/proc/$pid" ] || continue
 		if [[ "$(readlink "/proc/$pid/exe" 2>/dev/null)" == "$LASTCALL_BUILD/lastcall"* ]]; then
 			kill -CONT "$pid" 2>/dev/null
 			kill -KILL "$pid" 2>/dev/null
 		fi
-	done
+	done <"$work/workers"
 	cd / && rm -rf "$work"
 }
 
-# wait_until COMMAND…: polls until it succeeds; fails after 15 s.
+# wait_until COMMAND…: polls until it succeeds, ever less often; fails after a minute.
 wait_until() {
-	local end=$((SECONDS + 15))
+	local end=$((SECONDS + 60)) wait=10
 	until "$@"; do
 		if [ $SECONDS -ge $end ]; then
 			echo "waited in vain for: $*"
 			return 1
 		fi
-		sleep 0.02
+		pause "0.0$wait"
+		[ $wait -ge 80 ] || wait=$((wait * 2))
 	done
+}
+
+# pause SECONDS: what sleep(1) does, without a process: on some machines each costs 10 ms and more, of both processors.
+pause() {
+	read -r -t "$1" <>"$work/fifo.never" || true
 }
 
 # start WORD…: starts `lastcall WORD…` (serve or run and their options) and waits for its ready line. Sets server (the
 # pid of the master, as that line says), address (the first one) and addresses. Its log is in $log.
 # as=PREFIX puts a command in front. Several servers in one test: save server and address between.
 start() {
-	local fifo word rest
+	local word rest
 	starts=$((${starts:-0} + 1))
-	fifo=$work/ready.$starts
 	log=$work/log.$starts
-	mkfifo "$fifo"
 	addresses=()
 	# shellcheck disable=SC2086
-	${as:-} "$lastcall" "$@" --ready-fd 9 9>"$fifo" >/dev/null 2>"$log" 3>&- &
+	${as:-} "$lastcall" "$@" --ready-fd 9 9>"$work/fifo.start" >/dev/null 2>"$log" 3>&- &
 	background+=($!)
 	server=''
 	while read -r -t 30 word rest; do
 		case $word in
 		listening) addresses+=("${rest%% *}") ;;
-		ready) server=$rest ;;
+		ready) server=$rest && break ;; # the last; a tracer keeps the fifo open
 		esac
-	done <"$fifo"
-	rm -f "$fifo"
+	done <"$work/fifo.start"
 	address=${addresses[0]:-}
 	if [ -z "$server" ]; then
 		echo "the server did not become ready"
@@ -128,6 +134,11 @@ configure() {
 	printf '%s\n' "$1" >"$work/lastcall.conf"
 }
 
+# make_install VARIABLE=VALUE…: of the program that is tested, which is not built anew under the tests that run beside this.
+make_install() {
+	make -s -C "$LASTCALL_SOURCE" -o "$LASTCALL_BUILD/lastcall" BUILD="$LASTCALL_BUILD" "$@" install >/dev/null
+}
+
 # Whether it is the twin for POSIX systems.
 is_posix() {
 	[[ $("$lastcall" --version) == *posix* ]]
@@ -138,12 +149,24 @@ is_sanitized() {
 	grep -q __asan_init "$lastcall"
 }
 
+# children_of PID: sets children to the pids of the processes that it has, also of those that it has not waited for.
+children_of() {
+	children=()
+	if [ -e "/proc/$1/task/$1/children" ]; then
+		{ read -r -a children <"/proc/$1/task/$1/children"; } 2>/dev/null || true
+	else
+		mapfile -t children < <(pgrep -P "$1")
+	fi
+}
+
 # The pids of the workers that live.
 workers() {
-	pgrep -P "$server" | while read -r pid; do
-		[ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ] && echo "$pid"
+	local pid state
+	children_of "$server"
+	for pid in "${children[@]}"; do
+		{ read -r state <"/proc/$pid/stat"; } 2>/dev/null || continue
+		[[ $state == *') Z '* ]] || echo "$pid"
 	done
-	return 0
 }
 
 # How many descriptors a process has, by default the server; and whether the server has so many.
@@ -184,7 +207,10 @@ stop_server() {
 
 # The receipt that the server wrote, without the milliseconds.
 receipt() {
-	sed -n 's/^lastcall: drained in [0-9]* ms: //p' "$log"
+	local line
+	while read -r line; do
+		[[ $line != 'lastcall: drained in '*' ms: '* ]] || echo "${line#* ms: }"
+	done <"$log"
 }
 
 # A number of the receipt: receipt_number answered|queue|cut
@@ -198,14 +224,11 @@ receipt_number() {
 
 # load_begin OPTION…: losscount against $address in the background; returns when every client has been answered once.
 load_begin() {
-	local fifo=$work/load.ready word
-	rm -f "$fifo"
-	mkfifo "$fifo"
-	"$tools/losscount" --stop-on-refused --ready-fd 8 "$@" "$address" 8>"$fifo" >"$work/counted" 2>&1 3>&- &
+	local word
+	"$tools/losscount" --stop-on-refused --ready-fd 8 "$@" "$address" 8>"$work/fifo.load" >"$work/counted" 2>&1 3>&- &
 	load_pid=$!
 	background+=($load_pid)
-	read -r -t 30 word <"$fifo"
-	rm -f "$fifo"
+	read -r -t 30 word <"$work/fifo.load"
 	[ "$word" = ready ]
 }
 
@@ -217,19 +240,28 @@ load_end() {
 
 # A number that losscount counted.
 counted() {
-	sed -n "s/^$1=//p" "$work/counted"
+	local key value
+	while IFS='=' read -r key value; do
+		[ "$key" != "$1" ] || echo "$value"
+	done <"$work/counted"
 }
 
 # Nothing was lost, in no class, and the client's own books are right.
 nothing_lost() {
-	local key
-	for key in lost reset eof truncated reused_reset timeout unaccounted; do
-		if [ "$(counted $key)" != 0 ]; then
-			echo "$key=$(counted $key)"
-			return 1
-		fi
-	done
-	[ "$(counted answered)" -gt 0 ]
+	local key value answered=0 zeros=0 wrong=''
+	while IFS='=' read -r key value; do
+		case $key in
+		lost | reset | eof | truncated | reused_reset | timeout | unaccounted)
+			if [ "$value" = 0 ]; then zeros=$((zeros + 1)); else wrong+=" $key=$value"; fi
+			;;
+		answered) answered=$value ;;
+		esac
+	done <"$work/counted"
+	if [ "$zeros" -ne 7 ]; then
+		echo "not 0:${wrong:- what there is no line of}"
+		return 1
+	fi
+	[ "$answered" -gt 0 ]
 }
 
 # A port that nobody listens on and that no outgoing connection is given.
@@ -275,7 +307,7 @@ nobody_listens() {
 ends() {
 	local wanted
 	for wanted; do
-		if ! grep -qx "$wanted" <<<"$how"; then
+		if [[ $'\n'$how$'\n' != *$'\n'"$wanted"$'\n'* ]]; then
 			echo "wanted $wanted:" "$how"
 			return 1
 		fi
@@ -284,7 +316,10 @@ ends() {
 
 # One of these counters.
 number() {
-	sed -n "s/^$1=//p" <<<"$how"
+	local key value
+	while IFS='=' read -r key value; do
+		[ "$key" != "$1" ] || echo "$value"
+	done <<<"$how"
 }
 
 # took FROM TO: every connection took from so many to so many milliseconds. The lower bound is the promise; the upper one
@@ -305,9 +340,16 @@ workers_memory() {
 	echo $sum
 }
 
-# is_settled FILE: it was changed so long ago that it is kept in the cache, with a strong tag (touch is a change too).
-is_settled() {
-	[ $(($(date +%s) - $(stat -c %Z "$1"))) -gt 3 ]
+# settle FILE…: waits until they were changed so long ago that they are kept in the cache, with a strong tag (touch is a
+# change too).
+settle() {
+	local changed newest=0
+	for changed in $(stat -c %Z "$@"); do
+		[ "$changed" -lt "$newest" ] || newest=$changed
+	done
+	while [ $((EPOCHSECONDS - newest)) -le 3 ]; do
+		pause 0.1
+	done
 }
 
 # inject SYSCALL ERROR [WHEN]: has a system call of the master fail.

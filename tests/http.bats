@@ -228,7 +228,7 @@ prepare_pipeline() {
 		cat "site/$i" >>wanted
 	done
 	touch -d '1 hour ago' site/*
-	wait_until is_settled site/99
+	settle site/99
 }
 
 # The bodies of all answers in a row; each ends with a line.
@@ -280,7 +280,7 @@ bodies() {
 		head -c $size /dev/zero | tr '\0' c >site/$size
 	done
 	touch -d '1 hour ago' site/*
-	wait_until is_settled site/8192
+	settle site/8192
 	start_site
 	for size in 3500 5000 8192; do
 		get /$size
@@ -306,24 +306,28 @@ bodies() {
 
 # ---- what is there when the worker looks ----
 
-# all_at_once HOW…: on a connection that has been answered already, sends all of it while the worker is stopped, so that it
-# finds it there together; then prints how many answers came, and "end" if the server closed after them. HOW is one of:
-# requests N; urgent: one byte of urgent data; passed: a descriptor, over a Unix socket; body N: POST with that; half: shut
-# our side.
+# all_at_once: for each line of standard input, `HOW… -> ANSWERS END`, on a connection that has been answered already: sends
+# all of it while the worker is stopped, so that it finds it there together. Fails unless so many answers came and the
+# connection is then open, or the server ended it. HOW is one of: requests N; urgent: one byte of urgent data; passed: a
+# descriptor, over a Unix socket; body N: POST with that; half: shut our side.
 all_at_once() {
-	python3 - "$address" "$(workers)" "$@" <<-'END'
+	cat >whats
+	python3 - "$address" "$(workers)" whats <<-'END'
 		import os, signal, socket, sys
 
-		address, worker, how = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+		address, worker = sys.argv[1], int(sys.argv[2])
 		get = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
-		if address.startswith("unix:"):
-		    s = socket.socket(socket.AF_UNIX)
-		    s.connect(address[5:])
-		else:
-		    s = socket.create_connection(address.rsplit(":", 1))
-		s.settimeout(10)
 
-		def answers(wanted):
+		def connect():
+		    if address.startswith("unix:"):
+		        s = socket.socket(socket.AF_UNIX)
+		        s.connect(address[5:])
+		    else:
+		        s = socket.create_connection(address.rsplit(":", 1))
+		    s.settimeout(10)
+		    return s
+
+		def answers(s, wanted):
 		    got = b""
 		    while got.count(b"HTTP/1.1 ") < wanted or wanted == 0 or not got.endswith(b"whole\n"):
 		        try:
@@ -335,33 +339,45 @@ all_at_once() {
 		        got += more
 		    return got, "open"
 
-		s.sendall(get)
-		assert answers(1)[1] == "open"
-		os.kill(worker, signal.SIGSTOP)
-		while open(f"/proc/{worker}/stat").read().rsplit(")", 1)[1].split()[0] != "T":
-		    pass
-		wanted, half = 0, False
-		while how:
-		    verb = how.pop(0)
-		    if verb == "requests":
-		        n = int(how.pop(0))
-		        s.sendall(get * n)
-		        wanted += n
-		    elif verb == "urgent":
-		        s.send(b"!", socket.MSG_OOB)
-		    elif verb == "passed":
-		        socket.send_fds(s, [get], [0])
-		        wanted += 1
-		    elif verb == "body":
-		        n = int(how.pop(0))
-		        s.sendall(b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n)
-		        wanted += 1
-		    elif verb == "half":
-		        s.shutdown(socket.SHUT_WR)
-		        half = True
-		os.kill(worker, signal.SIGCONT)
-		got, how = answers(0 if half else wanted)
-		print(got.count(b"HTTP/1.1 "), how)
+		def send(s, how):
+		    wanted = 0
+		    while how:
+		        verb = how.pop(0)
+		        if verb == "requests":
+		            n = int(how.pop(0))
+		            s.sendall(get * n)
+		            wanted += n
+		        elif verb == "urgent":
+		            s.send(b"!", socket.MSG_OOB)
+		        elif verb == "passed":
+		            socket.send_fds(s, [get], [0])
+		            wanted += 1
+		        elif verb == "body":
+		            n = int(how.pop(0))
+		            s.sendall(b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n)
+		            wanted += 1
+		        elif verb == "half":
+		            s.shutdown(socket.SHUT_WR)
+		            wanted = 0 # to the end
+		    return wanted
+
+		failed = 0
+		for line in open(sys.argv[3]):
+		    how, expected = line.strip().split(" -> ")
+		    s = connect()
+		    s.sendall(get)
+		    assert answers(s, 1)[1] == "open"
+		    os.kill(worker, signal.SIGSTOP)
+		    while open(f"/proc/{worker}/stat").read().rsplit(")", 1)[1].split()[0] != "T":
+		        pass
+		    wanted = send(s, how.split())
+		    os.kill(worker, signal.SIGCONT)
+		    got, end = answers(s, wanted)
+		    s.close()
+		    if f"{got.count(b'HTTP/1.1 ')} {end}" != expected:
+		        print(f"{how}: {got.count(b'HTTP/1.1 ')} {end}, not {expected}")
+		        failed = 1
+		sys.exit(failed)
 	END
 }
 
@@ -370,21 +386,23 @@ all_at_once() {
 	start_conf "service site http { root site; keepalive 60s; error-page 405 /small; }
 		workers 1;
 		listen 127.0.0.1:0 -> site;"
-	# 256 answers are given in one turn, and 16 KiB hold 400 of these requests.
-	for count in 1 255 256 257 400 1000; do
-		[ "$(all_at_once requests $count)" = "$count open" ]
-		[ "$(all_at_once requests $count half)" = "$count end" ]
-	done
-	# Around what one read takes.
-	for length in 100 16309 16310 16368 60000; do
-		[ "$(all_at_once body $length)" = "1 open" ]
-		[ "$(all_at_once body $length requests 3 half)" = "4 end" ]
-	done
-	[ "$(all_at_once half)" = "0 end" ]
-	# A read stops before urgent data, without being the last.
-	[ "$(all_at_once urgent requests 1)" = "1 open" ]
-	[ "$(all_at_once requests 1 urgent requests 2)" = "3 open" ]
-	[ "$(all_at_once requests 300 urgent requests 2 half)" = "302 end" ]
+	{
+		# 256 answers are given in one turn, and 16 KiB hold 400 of these requests.
+		for count in 1 255 256 257 400 1000; do
+			echo "requests $count -> $count open"
+			echo "requests $count half -> $count end"
+		done
+		# Around what one read takes.
+		for length in 100 16309 16310 16368 60000; do
+			echo "body $length -> 1 open"
+			echo "body $length requests 3 half -> 4 end"
+		done
+		echo 'half -> 0 end'
+		# A read stops before urgent data, without being the last.
+		echo 'urgent requests 1 -> 1 open'
+		echo 'requests 1 urgent requests 2 -> 3 open'
+		echo 'requests 300 urgent requests 2 half -> 302 end'
+	} | all_at_once
 	same_workers
 }
 
@@ -394,12 +412,14 @@ all_at_once() {
 		workers 1;
 		listen unix:$work/socket -> site;"
 	address=unix:$work/socket
-	for count in 1 257 1000; do
-		[ "$(all_at_once requests $count)" = "$count open" ]
-		[ "$(all_at_once requests $count half)" = "$count end" ]
-	done
-	[ "$(all_at_once passed requests 2)" = "3 open" ]
-	[ "$(all_at_once requests 2 passed requests 2 passed half)" = "6 end" ]
+	{
+		for count in 1 257 1000; do
+			echo "requests $count -> $count open"
+			echo "requests $count half -> $count end"
+		done
+		echo 'passed requests 2 -> 3 open'
+		echo 'requests 2 passed requests 2 passed half -> 6 end'
+	} | all_at_once
 	same_workers
 }
 

@@ -194,7 +194,7 @@ served() {
 	start_logged 'access-log-format combined;'
 	clients=()
 	for kind in a b c d; do
-		"$tools/losscount" -c 20 -m close -t "/$kind$(head -c 700 /dev/zero | tr '\0' $kind)" -d 1500 "$address" \
+		"$tools/losscount" -c 20 -m close -t "/$kind$(head -c 700 /dev/zero | tr '\0' $kind)" -d 700 "$address" \
 			>"$work/counted.$kind" 2>&1 3>&- &
 		background+=($!)
 		clients+=($!)

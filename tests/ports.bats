@@ -3,7 +3,7 @@
 load helper
 
 # How many cycles, ports and descriptors a test that counts goes through: few in `make check`, as many as promised in `make soak`.
-: "${LASTCALL_CYCLES:=100}" "${LASTCALL_PORTS:=20}" "${LASTCALL_OPENINGS:=500}"
+: "${LASTCALL_CYCLES:=40}" "${LASTCALL_PORTS:=20}" "${LASTCALL_OPENINGS:=500}"
 
 setup() {
 	common_setup

@@ -80,7 +80,7 @@ as_before() {
 		sh -c 'while kill -0 "$1" 2>/dev/null; do :; done' busy $$ 3>&- &
 		background+=($!)
 	done
-	for ((i = 1; i <= 20; i++)); do
+	for ((i = 1; i <= 10; i++)); do
 		name=$([ $((i % 2)) -eq 0 ] && echo site || echo other)
 		configure "workers 4; service site http { root $name; } listen 127.0.0.1:0 -> site;"
 		"$lastcall" reload

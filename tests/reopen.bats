@@ -505,7 +505,7 @@ all_are_as_before() {
 	stopped=$(workers | head -n 1)
 	kill -STOP "$stopped"
 	wait_until state_is "$stopped" T
-	for i in {1..400}; do mv "var/$i.log" "var/$i.log.1"; done
+	python3 -c 'import os; [os.rename(f"var/{i}.log", f"var/{i}.log.1") for i in range(1, 401)]'
 	run -1 "$lastcall" reopen
 	[[ "$output" == *"one of them pid $stopped"* ]]
 	before=$(descriptors "$stopped")

@@ -777,7 +777,7 @@ silent_for_a_second() {
 	# What a reload of the unit runs is a command that there is.
 	run -0 "$lastcall" reload --help
 	# They are installed where nothing enables them.
-	make -s -C "$LASTCALL_SOURCE" install DESTDIR="$work/root" PREFIX=/opt/l BUILD="$LASTCALL_BUILD" >/dev/null
+	make_install DESTDIR="$work/root" PREFIX=/opt/l
 	grep -q '^ExecStart=/opt/l/bin/lastcall run' root/opt/l/share/doc/lastcall/lastcall.service
 	[ -e root/opt/l/share/doc/lastcall/lastcall.socket ]
 	[ "$(ls root)" = opt ]

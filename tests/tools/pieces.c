@@ -25,6 +25,7 @@
 
 #define REQUEST_MAX 65536
 #define ANSWER_MAX 262144
+#define TRIES_MAX 20
 #define DIFFERENCES_MAX 5 /* after so many there is no need for more */
 
 /* A '~' stands for eight KiB, about what a head may have. */
@@ -145,6 +146,27 @@ static void talk(const struct bytes *request, size_t most, struct bytes *answer)
 	close(fd);
 }
 
+static int64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Talks in less than a second, which is before any deadline of the server's, if need be in a later
+ * try: on a busy machine many small pieces can take seconds. */
+static void talk_in_time(const struct bytes *request, size_t most, struct bytes *answer)
+{
+	for (int tries = 0; tries < TRIES_MAX; tries++) {
+		int64_t began = milliseconds();
+
+		talk(request, most, answer);
+		if (milliseconds() - began < 1000)
+			return;
+	}
+}
+
 /* Makes the dates in it all the same, and counts the statuses. */
 static void settle(struct bytes *answer, unsigned *statuses)
 {
@@ -211,8 +233,8 @@ int main(int argc, char **argv)
 		state = seed + i;
 		below(2);
 		make(&request);
-		talk(&request, 0, &whole);
-		talk(&request, request.length > 1000 ? 2000 : below(2) == 0 ? 1 : 60, &cut);
+		talk_in_time(&request, 0, &whole);
+		talk_in_time(&request, request.length > 1000 ? 2000 : below(2) == 0 ? 1 : 60, &cut);
 		settle(&whole, statuses);
 		settle(&cut, statuses);
 		if (whole.length == cut.length && memcmp(whole.at, cut.at, whole.length) == 0)
