@@ -184,6 +184,37 @@ has_ipv6() {
 	done
 }
 
+# A handshake that ends under a gate, and is accepted when the gate was undone: it has what the gate gave it.
+cancelled_under() {
+	export LASTCALL_CONTROL=$work/control
+	chmod 777 "$work"
+	start_inside 10.77.0.1:0
+	half_open 10.77.0.3 10.77.0.1 1500 1500
+	# shellcheck disable=SC2046
+	kill -STOP $(workers)
+	"$lastcall" close "$address" >receipt 2>&1 3>&- 5<&- &
+	closing=$!
+	background+=($closing)
+	wait_until grep -q "$address: gate: $1" "$log"
+	# It waits for the handshake, which has not ended when the gate is there.
+	[ "$(queued)" -eq 0 ]
+	wait_until eval '[ "$(queued)" -eq 1 ]'
+	"$lastcall" cancel "$address"
+	run ! wait $closing
+	# shellcheck disable=SC2046
+	kill -CONT $(workers)
+	[ "$(outcome)" = answered ]
+	# And so is whoever comes now.
+	ip netns exec "$outside" curl -sf --max-time 10 "http://$address/"
+	run -0 "$lastcall" close "$address"
+	[[ $output == *'2 accepted'* ]]
+}
+
+# Connections in the accept queue of the server's port.
+queued() {
+	ip netns exec "$inside" ss -Hltn "sport = :$port" | awk '{ print $2 }'
+}
+
 @test "a connection whose handshake ended under the SYN filter is served when the close was taken back" {
 	waits_for_handshakes
 	cancelled_under 'SYN filter'
