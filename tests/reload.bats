@@ -3,7 +3,7 @@
 load helper
 
 # How many reloads a test that counts goes through: few in `make check`, as many as promised in `make soak`.
-: "${LASTCALL_RELOADS:=10}"
+: "${LASTCALL_RELOADS:=6}"
 
 setup() {
 	common_setup

@@ -4,7 +4,7 @@
 load helper
 
 # How many upgrades a test that counts goes through: few in `make check`, as many as promised in `make soak`.
-: "${LASTCALL_UPGRADES:=5}"
+: "${LASTCALL_UPGRADES:=3}"
 
 setup() {
 	common_setup
