@@ -93,7 +93,7 @@ same() {
 @test "all of it, parts of it and its head are right, before there is a copy and after" {
 	make_files 1500000 big
 	start_copies 4m
-	for round in 1 2 3 4; do
+	for round in 1 2 3; do
 		[ "$(curl -sSI "http://$address/big" | tr -d '\r' | sed -n 's/^Content-Length: //p')" -eq 1500000 ]
 		for range in 0-0 0-299999 700000-1499999 1499999-; do
 			curl -sS -r $range "http://$address/big" | cmp - <(

@@ -311,7 +311,7 @@ rewritten() {
 	start_site
 	gets 200 /1k.txt /1k.txt /1k.txt
 	exec 6<>"/dev/tcp/127.0.0.1/${address##*:}"
-	for i in {1000..1200}; do
+	for i in {1000..1100}; do
 		if ((i % 2)); then
 			printf 'content %d' "$i" >site/1k.txt
 		else

@@ -136,7 +136,7 @@ term_after() {
 @test "TERM at any moment of the start is an orderly end: no orphan, no Unix path, no pid file" {
 	printf '%s\n' 'service site http { root site; }' 'workers 2;' "pid-file $work/pid;" \
 		"listen unix:$work/sock -> site;" 'listen 127.0.0.1:0 -> site;' >lastcall.conf
-	step=5
+	step=10
 	[ "$LASTCALL_ROUNDS" -le 2 ] || step=1
 	for ((moment = 0; moment <= 300; moment += step)); do
 		term_after $moment
