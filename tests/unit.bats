@@ -7,7 +7,7 @@ setup() {
 }
 
 unit() {
-	run timeout 120 "$LASTCALL_BUILD/unit/$1"
+	run timeout 280 "$LASTCALL_BUILD/unit/$1"
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ "$output" == *", 0 failed" ]]

@@ -118,7 +118,8 @@ static struct child_options program_of(const struct app_options *app)
 {
 	struct child_options program = app->child;
 
-	program.command += leading_number(program.command) >= 0;
+	if (leading_number(program.command) >= 0)
+		program.command++;
 	return program;
 }
 

@@ -36,8 +36,8 @@ static const char *const seeds[] = {
     "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET http://x/?q HTTP/1.1\r\nHost: y\r\nConnection: keep-alive\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
-    "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    "5;a=\"b\";c\r\nhello\r\n0\r\nX: y\r\n\r\n",
+    ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "5;a=\"b\";c\r\nhello\r\n0\r\nX: y\r\n\r\n"),
     "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
     "GET /~ HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nX: ~\r\n\r\n",
