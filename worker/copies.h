@@ -32,8 +32,8 @@ struct copy {
 	bool asked; /* for, since the hand last passed */
 	uint32_t holders;
 	uint64_t length; /* of what is there, from the beginning */
-	struct identity
-	    identity; /* of size 0: this place is vacant, for such a file needs no copy */
+	/* Of size 0: this place is vacant, for such a file needs no copy. */
+	struct identity identity;
 };
 
 struct copies {

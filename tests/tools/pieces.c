@@ -25,7 +25,7 @@
 
 #define REQUEST_MAX 65536
 #define ANSWER_MAX 262144
-#define TRIES_MAX 20
+#define TRIES_MAX 20 /* to talk in time; what the last one said counts, however long it took */
 #define DIFFERENCES_MAX 5 /* after so many there is no need for more */
 
 /* A '~' stands for eight KiB, about what a head may have. */
